@@ -1,0 +1,1 @@
+"""The segsmith command and the Python client."""

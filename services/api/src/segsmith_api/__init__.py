@@ -1,0 +1,1 @@
+"""The REST interface, the web pages and the events of segsmith."""

@@ -1,0 +1,1 @@
+"""The jobs of the cpu queue: import, evaluate, report."""

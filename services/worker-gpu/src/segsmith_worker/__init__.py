@@ -1,0 +1,1 @@
+"""The jobs of the gpu queue: cluster, train, generate, style, segment."""

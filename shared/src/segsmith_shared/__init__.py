@@ -1,0 +1,1 @@
+"""What two or more services of segsmith need, and nothing else."""
