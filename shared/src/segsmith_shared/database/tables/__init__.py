@@ -1,0 +1,1 @@
+"""One SQLModel file per noun."""

@@ -1,0 +1,1 @@
+"""Postgres, Valkey and S3 from pip wheels, as child processes."""

@@ -1,0 +1,1 @@
+"""Durable jobs: Postgres is the truth, Celery is the doorbell."""

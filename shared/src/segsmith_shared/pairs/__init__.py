@@ -1,0 +1,1 @@
+"""Pairs of image and label: reading, checking, naming."""

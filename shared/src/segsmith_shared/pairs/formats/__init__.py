@@ -1,0 +1,1 @@
+"""One module per way datasets are laid out."""

@@ -1,0 +1,1 @@
+"""What reads pictures with torch, for two or more services."""
