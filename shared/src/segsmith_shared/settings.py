@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     silent_seconds: float = Field(30.0, gt=0, description="a running job silent for this long is rescued")
     caretaker_seconds: float = Field(15.0, gt=0, description="pause between two rounds of the caretaker")
     stop_grace_seconds: float = Field(60.0, gt=0, description="from SIGTERM to SIGKILL of a job's child process")
-    torch_threads: int = Field(2, ge=1, le=256, description="threads of one job; part of the job's spec, so results repeat")
+    torch_threads: int = Field(2, ge=1, le=256, description="threads of one job, part of its spec: results repeat")
     weights_dir: Path | None = Field(None, description="folder of verified pretrained weight files")
     auth_required: bool = True
     maximum_upload_bytes: int = 20 * 2**30

@@ -1,1 +1,49 @@
-"""One SQLModel file per noun."""
+"""One SQLModel file per noun; importing this package registers every table."""
+
+from segsmith_shared.database.tables.access import ApiKey, IdempotencyRecord
+from segsmith_shared.database.tables.dataset import Dataset, DatasetVersion, Origin, Pair, Split
+from segsmith_shared.database.tables.job import (
+    Artifact,
+    Event,
+    Job,
+    JobDependency,
+    JobKind,
+    JobStatus,
+    Pipeline,
+)
+from segsmith_shared.database.tables.science import (
+    Checkpoint,
+    Clustering,
+    Evaluation,
+    Generation,
+    Model,
+    Sample,
+    SegmentationRun,
+)
+from segsmith_shared.database.tables.upload import Upload, UploadPart
+
+__all__ = [
+    "ApiKey",
+    "Artifact",
+    "Checkpoint",
+    "Clustering",
+    "Dataset",
+    "DatasetVersion",
+    "Evaluation",
+    "Event",
+    "Generation",
+    "IdempotencyRecord",
+    "Job",
+    "JobDependency",
+    "JobKind",
+    "JobStatus",
+    "Model",
+    "Origin",
+    "Pair",
+    "Pipeline",
+    "Sample",
+    "SegmentationRun",
+    "Split",
+    "Upload",
+    "UploadPart",
+]

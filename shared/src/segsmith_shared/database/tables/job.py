@@ -1,0 +1,122 @@
+"""Jobs, the pipelines they form and the events they emit. Status is written by `segsmith_shared.jobs.states` alone."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, text
+from sqlmodel import Field, SQLModel
+
+from segsmith_shared.database.tables.columns import (
+    Document,
+    document,
+    identity,
+    moment,
+    optional_document,
+    optional_moment,
+)
+
+
+class JobStatus(StrEnum):
+    """Life of a job. `waiting for dependencies` is queued with unfinished needs, decided in SQL."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobKind(StrEnum):
+    """What a job does; each kind has one step module in the service that serves its queue."""
+
+    IMPORT = "import"
+    CLUSTER = "cluster"
+    TRAIN = "train"
+    GENERATE = "generate"
+    STYLE = "style"
+    SEGMENT = "segment"
+    EVALUATE = "evaluate"
+    REPORT = "report"
+    PROBE = "probe"  # does nothing but what its spec says; for tests, benchmarks and smoke checks of an installation
+
+
+class Pipeline(SQLModel, table=True):
+    """One request for a whole run; its graph is the jobs that carry its id."""
+
+    id: UUID = identity()
+    name: str = Field(max_length=200)
+    spec: Document = document()
+    plan: Document = document()  # the graph and the cost as shown before the run
+    created_at: datetime = moment(index=True)
+
+
+class Job(SQLModel, table=True):
+    """One unit of work, claimed by one worker at a time and fenced against stale ones."""
+
+    __table_args__ = (
+        Index("job_claimable", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
+        Index("job_running", "beat_at", postgresql_where=text("status = 'running'")),
+    )
+
+    id: UUID = identity()
+    pipeline_id: UUID | None = Field(default=None, foreign_key="pipeline.id", index=True)
+    kind: str = Field(description="a value of JobKind")
+    name: str = Field(default="", max_length=200, description="what a person reads, e.g. train cluster 3 of 20")
+    queue: str = Field(description="gpu or cpu")
+    priority: int = Field(default=0, description="lower first")
+    status: str = Field(default=JobStatus.QUEUED, index=True)
+    spec: Document = document()
+    fence: int = Field(default=0, sa_type=BigInteger, description="rises at every claim")
+    attempts: int = Field(default=0, description="claims that ended without a finished slice, since the last one")
+    max_attempts: int = 3
+    slice_number: int = Field(default=0, description="finished slices")
+    slice_state: Document | None = optional_document()  # what the next slice starts from
+    claimed_by: str | None = None
+    beat_at: datetime | None = optional_moment()
+    not_before: datetime | None = optional_moment()
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    progress_done: int = 0
+    progress_total: int = 0
+    progress_unit: str = ""
+    outputs: Document = document()
+    problem: Document | None = optional_document()
+    run_seconds: float = Field(default=0.0, description="sum over slices, claim to finish")
+    peak_memory_bytes: int = Field(default=0, sa_type=BigInteger)
+    created_at: datetime = moment(index=True)
+    started_at: datetime | None = optional_moment()
+    finished_at: datetime | None = optional_moment()
+
+
+class JobDependency(SQLModel, table=True):
+    """`job_id` may start when `needs_id` has succeeded."""
+
+    __tablename__ = "job_dependency"
+
+    job_id: UUID = Field(foreign_key="job.id", primary_key=True)
+    needs_id: UUID = Field(foreign_key="job.id", primary_key=True, index=True)
+
+
+class Event(SQLModel, table=True):
+    """What happened to a job, in order; server-sent events replay these rows."""
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    job_id: UUID = Field(foreign_key="job.id", index=True)
+    pipeline_id: UUID | None = Field(default=None, index=True)
+    kind: str = Field(description="status, progress, message, figure or preview")
+    data: Document = document()
+    created_at: datetime = moment()
+
+
+class Artifact(SQLModel, table=True):
+    """A named file a job leaves for people: a preview, a sheet, the report."""
+
+    id: UUID = identity()
+    job_id: UUID = Field(foreign_key="job.id", index=True)
+    name: str = Field(max_length=400)
+    media_type: str
+    digest: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    created_at: datetime = moment()
