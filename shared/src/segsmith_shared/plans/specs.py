@@ -1,0 +1,235 @@
+"""What may be asked for: the typed values of a pipeline request and of every job it becomes.
+
+A request is parsed once, at the API; a job's `spec` column holds the same value as JSON, whole, so that what ran can be
+read back later. Limits live here and nowhere else.
+"""
+
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
+Procedure = Literal["authors", "corrected"]
+
+
+class Frozen(BaseModel):
+    """A value that is checked once and never changes; unknown fields are refused, so that a typo is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PartRef(Frozen):
+    """The pairs of a version, or of one part of one of its splits."""
+
+    version_id: UUID
+    split_id: UUID | None = None
+    part: str | None = Field(None, max_length=80)
+
+    @model_validator(mode="after")
+    def _split_and_part_go_together(self) -> Self:
+        if (self.split_id is None) != (self.part is None):
+            raise ValueError("split_id and part are given together or not at all")
+        return self
+
+
+class NamedPart(Frozen):
+    """Pairs under the name they have in tables and plots, e.g. a test set."""
+
+    name: Name
+    pairs: PartRef
+
+
+class ClusteringSpec(Frozen):
+    """How the pairs are divided (science §2)."""
+
+    method: Literal["k-means", "imported"] = "k-means"
+    k: int = Field(20, ge=1, le=1000)
+    minimum_cluster_size: int = Field(4, ge=1, description="smaller clusters merge into the nearest centroid")
+    silhouette_ks: tuple[int, ...] = Field((), max_length=20, description="further k to report the silhouette of")
+    imported: dict[str, list[str]] | None = Field(None, description="cluster -> pair names, for method `imported`")
+
+    @model_validator(mode="after")
+    def _imported_needs_assignments(self) -> Self:
+        if (self.method == "imported") != (self.imported is not None):
+            raise ValueError("method `imported` needs `imported`, and k-means takes none")
+        return self
+
+
+class GenerationSpec(Frozen):
+    """How synthetic pairs are drawn from sources (science §4); sampler fields left out come from the preset."""
+
+    samples_per_source: int = Field(1, ge=1, le=20)
+    source_limit: int | None = Field(None, ge=1, description="only the first so many sources, in seeded order")
+    cluster_choice: Literal["random", "own"] = "random"
+    batch_size: int = Field(8, ge=1, le=1024, description="sources redrawn at once; part of what a result depends on")
+    jobs: int = Field(1, ge=1, le=64, description="generate jobs that share the sources")
+    sampler: dict[str, Any] = Field(default_factory=dict, description="overrides of the preset's sampler")
+
+
+class Recipe(Frozen):
+    """One way of training and drawing; a pipeline may run several side by side."""
+
+    name: Name = "Diff"
+    preset: str | None = Field(None, max_length=80, description="the pipeline's unless given")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="fields of the preset")
+    strategy: Literal["per_cluster", "full"] = "per_cluster"
+    generation: GenerationSpec = Field(default_factory=GenerationSpec)
+
+
+class EvaluationSpec(Frozen):
+    """Which intrinsic metrics, and how exactly (science §6)."""
+
+    bootstrap_samples: int = Field(200, ge=0, le=10_000)
+    ms_ssim_pairs: int = Field(2000, ge=10, le=1_000_000)
+
+
+class ArmSpec(Frozen):
+    """One training diet of the segmentation study: real pairs, synthetic sets, or both."""
+
+    name: Name
+    real: bool = True
+    real_limit: int | None = Field(None, ge=2, description="n of the small-data study")
+    sets: tuple[str, ...] = Field((), max_length=20, description="labels of synthetic sets, e.g. Diff-1")
+
+    @model_validator(mode="after")
+    def _an_arm_has_food(self) -> Self:
+        if not self.real and not self.sets:
+            raise ValueError(f"arm {self.name!r} trains on nothing: give real, sets, or both")
+        return self
+
+
+class SegmentationStudySpec(Frozen):
+    """Segmentation models trained with and without synthetic pairs (science §7)."""
+
+    preset: str = Field("tiny-cpu", max_length=80)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    arms: tuple[ArmSpec, ...] = Field(
+        (
+            ArmSpec(name="real", real=True),
+            ArmSpec(name="synthetic", real=False, sets=("Diff-1",)),
+            ArmSpec(name="real + synthetic", real=True, sets=("Diff-1",)),
+        ),
+        max_length=40,
+    )
+    seeds: int = Field(3, ge=1, le=50)
+    policy: Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"] = "pool"
+    procedure: Procedure = "corrected"
+
+
+class PipelineSpec(Frozen):
+    """A whole run on one dataset version: cluster, train, generate, evaluate, segment, report."""
+
+    name: Name = "pipeline"
+    pairs: PartRef
+    tests: tuple[NamedPart, ...] = Field(
+        (), max_length=20, description="held-out real pairs, scored and never trained on"
+    )
+    seed: Seed = 0
+    preset: str = Field("tiny-cpu", max_length=80)
+    clustering: ClusteringSpec = Field(default_factory=ClusteringSpec)
+    recipes: tuple[Recipe, ...] = Field((Recipe(),), min_length=1, max_length=10)
+    evaluation: EvaluationSpec | None = Field(default_factory=EvaluationSpec)
+    segmentation: SegmentationStudySpec | None = Field(default_factory=SegmentationStudySpec)
+    torch_threads: int | None = Field(None, ge=1, le=256, description="of every job; the installation's unless given")
+    allow_stand_ins: bool = Field(True, description="run on built-in features where pretrained weights are missing")
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        for what, names in (
+            ("recipes", [recipe.name for recipe in self.recipes]),
+            ("tests", [test.name for test in self.tests]),
+            ("arms", [arm.name for arm in self.segmentation.arms] if self.segmentation else []),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {what} have the same name")
+        return self
+
+
+class ImportSpec(Frozen):
+    """An archive becomes a dataset version."""
+
+    dataset_id: UUID
+    upload_id: UUID
+    label: str = Field("", max_length=200)
+    origin: Literal["real", "external"] = "real"
+    options: dict[str, Any] = Field(default_factory=dict, description="fields of pairs.checking.CheckOptions")
+
+
+class TrainingOrder(Frozen):
+    """What a cluster job hands on: train this recipe once per cluster, then let these generate jobs start."""
+
+    recipe: str
+    preset: dict[str, Any]
+    needed_by: tuple[UUID, ...]
+
+
+class ClusterJobSpec(Frozen):
+    pairs: PartRef
+    clustering: ClusteringSpec
+    seed: Seed
+    torch_threads: int
+    allow_stand_ins: bool = True
+    trainings: tuple[TrainingOrder, ...] = ()
+
+
+class TrainJobSpec(Frozen):
+    """`cluster` and `clustering_id` are absent for the full strategy."""
+
+    pairs: PartRef
+    recipe: str
+    preset: dict[str, Any]
+    seed: Seed
+    torch_threads: int
+    clustering_id: UUID | None = None
+    cluster: int | None = None
+
+
+class GenerateJobSpec(Frozen):
+    """The share `share` of `shares` of a generation's sources; how is in the generation's own spec."""
+
+    generation_id: UUID
+    share: int = Field(ge=0)
+    shares: int = Field(ge=1)
+    torch_threads: int
+
+
+class GenerationOrder(Frozen):
+    """The spec of a `Generation` row."""
+
+    pairs: PartRef
+    preset: dict[str, Any]
+    strategy: Literal["per_cluster", "full"]
+    generation: GenerationSpec
+    seed: Seed
+
+
+class EvaluateJobSpec(Frozen):
+    generation_id: UUID
+    sample_index: int
+    pairs: PartRef
+    tests: tuple[NamedPart, ...] = ()
+    evaluation: EvaluationSpec
+    seed: Seed
+    torch_threads: int
+    allow_stand_ins: bool = True
+
+
+class SegmentJobSpec(Frozen):
+    """One arm with one seed. `sets` maps a set's label to its generation and sample index."""
+
+    arm: ArmSpec
+    sets: dict[str, tuple[UUID, int]]
+    pairs: PartRef
+    tests: tuple[NamedPart, ...]
+    preset: str
+    overrides: dict[str, Any]
+    policy: str
+    procedure: Procedure
+    seed: Seed
+    torch_threads: int
+
+
+class ReportJobSpec(Frozen):
+    pipeline_id: UUID
