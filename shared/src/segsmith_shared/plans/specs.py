@@ -57,25 +57,17 @@ class ClusteringSpec(Frozen):
         return self
 
 
-class GenerationSpec(Frozen):
-    """How synthetic pairs are drawn from sources (science §4); sampler fields left out come from the preset."""
-
-    samples_per_source: int = Field(1, ge=1, le=20)
-    source_limit: int | None = Field(None, ge=1, description="only the first so many sources, in seeded order")
-    cluster_choice: Literal["random", "own"] = "random"
-    batch_size: int = Field(8, ge=1, le=1024, description="sources redrawn at once; part of what a result depends on")
-    jobs: int = Field(1, ge=1, le=64, description="generate jobs that share the sources")
-    sampler: dict[str, Any] = Field(default_factory=dict, description="overrides of the preset's sampler")
-
-
 class Recipe(Frozen):
-    """One way of training and drawing; a pipeline may run several side by side."""
+    """One way of training and drawing; several may run side by side. Its sets are named after it: Diff-1, Diff-2 …"""
 
     name: Name = "Diff"
     preset: str | None = Field(None, max_length=80, description="the pipeline's unless given")
-    overrides: dict[str, Any] = Field(default_factory=dict, description="fields of the preset")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict, description="fields of the preset, nested or dotted: sampling.samples_per_source, …"
+    )
     strategy: Literal["per_cluster", "full"] = "per_cluster"
-    generation: GenerationSpec = Field(default_factory=GenerationSpec)
+    source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
+    generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
 
 
 class EvaluationSpec(Frozen):
@@ -201,7 +193,7 @@ class GenerationOrder(Frozen):
     pairs: PartRef
     preset: dict[str, Any]
     strategy: Literal["per_cluster", "full"]
-    generation: GenerationSpec
+    source_limit: int | None
     seed: Seed
 
 

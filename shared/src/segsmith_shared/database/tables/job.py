@@ -91,12 +91,13 @@ class Job(SQLModel, table=True):
 
 
 class JobDependency(SQLModel, table=True):
-    """`job_id` may start when `needs_id` has succeeded."""
+    """`job_id` may start when `needs_id` has succeeded, or has ended in any way where `even_if_failed`."""
 
     __tablename__ = "job_dependency"
 
     job_id: UUID = Field(foreign_key="job.id", primary_key=True)
     needs_id: UUID = Field(foreign_key="job.id", primary_key=True, index=True)
+    even_if_failed: bool = Field(default=False, description="a report tells of what failed, so it waits but still runs")
 
 
 class Event(SQLModel, table=True):

@@ -1,0 +1,300 @@
+"""A pipeline request becomes a graph of jobs with its cost, before anything runs and without touching a server."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel
+
+from segsmith_shared.plans.cost import evaluations_per_sample
+from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.segmentation import segmentation_preset_named
+from segsmith_shared.plans.specs import (
+    ArmSpec,
+    ClusterJobSpec,
+    EvaluateJobSpec,
+    GenerateJobSpec,
+    GenerationOrder,
+    PipelineSpec,
+    Recipe,
+    ReportJobSpec,
+    SegmentationStudySpec,
+    SegmentJobSpec,
+    TrainingOrder,
+    TrainJobSpec,
+)
+from segsmith_shared.problems import InvalidInput
+from segsmith_shared.randomness import seed_for
+
+GPU, CPU = "gpu", "cpu"
+
+
+class UnknownSet(InvalidInput):
+    """A segmentation arm names a synthetic set that no recipe makes."""
+
+    title = "No recipe makes this set"
+
+
+class DatasetTooSmall(InvalidInput):
+    """Fewer pairs than the request needs."""
+
+    title = "The dataset is too small"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job row to be, with the ids of the jobs it needs."""
+
+    id: UUID
+    kind: str
+    name: str
+    queue: str
+    spec: BaseModel
+    needs: tuple[UUID, ...] = ()
+    even_if_needs_failed: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedGeneration:
+    """A generation row to be."""
+
+    id: UUID
+    recipe: str
+    order: GenerationOrder
+
+
+@dataclass(frozen=True)
+class CostLine:
+    """One figure a person wants to know before the run, e.g. 1,728 U-Net evaluations of recipe Diff."""
+
+    what: str
+    amount: int
+    unit: str
+
+
+@dataclass
+class PipelinePlan:
+    """The whole graph. The cluster job adds the train jobs per cluster: it knows how many clusters there are."""
+
+    jobs: list[PlannedJob] = field(default_factory=list)
+    generations: list[PlannedGeneration] = field(default_factory=list)
+    cost: list[CostLine] = field(default_factory=list)
+
+    def add(self, kind: str, name: str, queue: str, spec: BaseModel, needs: tuple[UUID, ...] = ()) -> UUID:
+        job = PlannedJob(uuid4(), kind, name, queue, spec, needs)
+        self.jobs.append(job)
+        return job.id
+
+    def as_document(self) -> dict[str, Any]:
+        """The graph and the cost as JSON, for `dry_run` and for the pipeline's row."""
+        names = {job.id: job.name for job in self.jobs}
+        return {
+            "jobs": [
+                {"kind": job.kind, "name": job.name, "queue": job.queue, "needs": [names[need] for need in job.needs]}
+                for job in self.jobs
+            ],
+            "cost": [{"what": line.what, "amount": line.amount, "unit": line.unit} for line in self.cost],
+        }
+
+
+def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torch_threads: int) -> PipelinePlan:
+    """The jobs of `spec` on `source_count` pairs.
+
+    `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet or
+    DatasetTooSmall, so that a request that cannot end well never starts.
+    """
+    threads = spec.torch_threads or torch_threads
+    presets = {recipe.name: preset_of(spec, recipe) for recipe in spec.recipes}
+    _check_size(spec, source_count)
+    plan = PipelinePlan()
+    generated = _plan_recipes(plan, spec, presets, source_count, threads)
+    sets = {
+        f"{recipe}-{index}": (generation_id, index)
+        for recipe, (generation_id, _) in generated.items()
+        for index in range(1, presets[recipe].sampling.samples_per_source + 1)
+    }
+    job_of_set = {label: generated[label.rpartition("-")[0]][1] for label in sets}
+    ends = _plan_evaluations(plan, spec, sets, job_of_set, threads)
+    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
+    ends += [job_id for _, job_ids in generated.values() for job_id in job_ids]
+    report = ReportJobSpec(pipeline_id=pipeline_id)
+    # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
+    plan.jobs.append(PlannedJob(uuid4(), "report", "report", CPU, report, tuple(dict.fromkeys(ends)), True))
+    return plan
+
+
+def preset_of(spec: PipelineSpec, recipe: Recipe) -> Preset:
+    """The recipe's whole preset: the named row with the recipe's overrides."""
+    return preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
+
+
+def _check_size(spec: PipelineSpec, source_count: int) -> None:
+    needed = max(2, spec.clustering.k if spec.clustering.method == "k-means" else 2)
+    if source_count < needed:
+        raise DatasetTooSmall(
+            f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
+            hint=f"Add pairs, or ask for k of at most {source_count}.",
+        )
+
+
+def _plan_recipes(
+    plan: PipelinePlan, spec: PipelineSpec, presets: dict[str, Preset], source_count: int, threads: int
+) -> dict[str, tuple[UUID, tuple[UUID, ...]]]:
+    """Cluster, train and generate jobs. Returns recipe -> (generation id, ids of its generate jobs)."""
+    cluster_id = uuid4()
+    generated = {}
+    orders = []
+    for recipe in spec.recipes:
+        preset = presets[recipe.name]
+        document = preset.model_dump(mode="json")
+        generation = PlannedGeneration(
+            uuid4(),
+            recipe.name,
+            GenerationOrder(
+                pairs=spec.pairs,
+                preset=document,
+                strategy=recipe.strategy,
+                source_limit=recipe.source_limit,
+                seed=seed_for(spec.seed, f"generation {recipe.name}"),
+            ),
+        )
+        plan.generations.append(generation)
+        needs: tuple[UUID, ...] = (cluster_id,)
+        if recipe.strategy == "full":
+            training = TrainJobSpec(
+                pairs=spec.pairs, recipe=recipe.name, preset=document, seed=spec.seed, torch_threads=threads
+            )
+            needs = (plan.add("train", f"train {recipe.name}", GPU, training),)
+        shares = min(recipe.generate_jobs, source_count)
+        job_ids = tuple(
+            plan.add(
+                "generate",
+                f"generate {recipe.name}" + (f" {share + 1}/{shares}" if shares > 1 else ""),
+                GPU,
+                GenerateJobSpec(generation_id=generation.id, share=share, shares=shares, torch_threads=threads),
+                needs,
+            )
+            for share in range(shares)
+        )
+        if recipe.strategy == "per_cluster":
+            orders.append(TrainingOrder(recipe=recipe.name, preset=document, needed_by=job_ids))
+        generated[recipe.name] = (generation.id, job_ids)
+        plan.cost += _recipe_cost(spec, recipe, preset, source_count)
+    plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
+    return generated
+
+
+def _cluster_job(cluster_id: UUID, spec: PipelineSpec, orders: tuple[TrainingOrder, ...], threads: int) -> PlannedJob:
+    cluster_spec = ClusterJobSpec(
+        pairs=spec.pairs,
+        clustering=spec.clustering,
+        seed=spec.seed,
+        torch_threads=threads,
+        allow_stand_ins=spec.allow_stand_ins,
+        trainings=orders,
+    )
+    return PlannedJob(cluster_id, "cluster", "cluster", GPU, cluster_spec)
+
+
+def _recipe_cost(spec: PipelineSpec, recipe: Recipe, preset: Preset, source_count: int) -> list[CostLine]:
+    clusters = len(spec.clustering.imported or ()) or spec.clustering.k
+    models = clusters if recipe.strategy == "per_cluster" else 1
+    samples = min(recipe.source_limit or source_count, source_count) * preset.sampling.samples_per_source
+    return [
+        CostLine(f"{recipe.name}: models to train (at most)", models, "models"),
+        CostLine(f"{recipe.name}: training (at most)", models * preset.training.images_total, "images"),
+        CostLine(f"{recipe.name}: samples", samples, "pairs"),
+        CostLine(f"{recipe.name}: each sample", evaluations_per_sample(preset), "U-Net evaluations"),
+        CostLine(f"{recipe.name}: all samples", samples * evaluations_per_sample(preset), "U-Net evaluations"),
+    ]
+
+
+def _plan_evaluations(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    sets: dict[str, tuple[UUID, int]],
+    job_of_set: dict[str, tuple[UUID, ...]],
+    threads: int,
+) -> list[UUID]:
+    if spec.evaluation is None:
+        return []
+    return [
+        plan.add(
+            "evaluate",
+            f"evaluate {label}",
+            CPU,
+            EvaluateJobSpec(
+                generation_id=generation_id,
+                sample_index=index,
+                pairs=spec.pairs,
+                tests=spec.tests,
+                evaluation=spec.evaluation,
+                seed=spec.seed,
+                torch_threads=threads,
+                allow_stand_ins=spec.allow_stand_ins,
+            ),
+            job_of_set[label],
+        )
+        for label, (generation_id, index) in sets.items()
+    ]
+
+
+def _plan_segmentation(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    sets: dict[str, tuple[UUID, int]],
+    job_of_set: dict[str, tuple[UUID, ...]],
+    threads: int,
+) -> list[UUID]:
+    study = spec.segmentation
+    if study is None:
+        return []
+    if not spec.tests:
+        raise InvalidInput(
+            "A segmentation study needs pairs to test on.", hint="Give `tests`, or set `segmentation` to null."
+        )
+    segmentation_preset_named(study.preset).with_overrides(study.overrides)
+    _check_sets(study, set(sets))
+    return [
+        plan.add(
+            "segment",
+            f"segment {arm.name}, seed {seed}",
+            GPU,
+            _segment_spec(spec, study, arm, sets, seed, threads),
+            tuple(dict.fromkeys(job_id for label in arm.sets for job_id in job_of_set[label])),
+        )
+        for arm in study.arms
+        for seed in range(study.seeds)
+    ]
+
+
+def _segment_spec(
+    spec: PipelineSpec,
+    study: SegmentationStudySpec,
+    arm: ArmSpec,
+    sets: dict[str, tuple[UUID, int]],
+    seed: int,
+    threads: int,
+) -> SegmentJobSpec:
+    return SegmentJobSpec(
+        arm=arm,
+        sets={label: sets[label] for label in arm.sets},
+        pairs=spec.pairs,
+        tests=spec.tests,
+        preset=study.preset,
+        overrides=study.overrides,
+        policy=study.policy,
+        procedure=study.procedure,
+        seed=seed_for(spec.seed, "segmentation", seed),
+        torch_threads=threads,
+    )
+
+
+def _check_sets(study: SegmentationStudySpec, made: set[str]) -> None:
+    for arm in study.arms:
+        for label in arm.sets:
+            if label not in made:
+                raise UnknownSet(
+                    f"Arm {arm.name!r} trains on {label!r}, which no recipe makes.",
+                    hint=f"Sets of this request: {', '.join(sorted(made))}.",
+                )
