@@ -1,0 +1,366 @@
+"""Presets: frozen rows that name every knob of network, diffusion, training and sampling; a request overrides fields."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segsmith_shared.problems import InvalidInput
+
+Procedure = Literal["authors", "corrected"]
+REFERENCE_SIDE_PX = 256
+"""Every `_px` field of training regions and sampling is meant at this side and scales with the network's."""
+
+
+class UnknownPreset(InvalidInput):
+    """No preset has this name."""
+
+    title = "No such preset"
+
+
+class PresetOverrideRejected(InvalidInput):
+    """An override names no field of the preset, or gives a value beyond its limits."""
+
+    title = "A preset cannot be changed in this way"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NetworkSpec(_Frozen):
+    """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). Sides are feature-map sides in pixels at which to attend."""
+
+    side_px: int = Field(ge=16, le=512)
+    base_channels: int = Field(ge=16, le=512, multiple_of=16)
+    channel_multipliers: tuple[int, ...] = Field(min_length=1, max_length=7)
+    residual_blocks: int = Field(ge=1, le=4)
+    attention_sides_px: tuple[int, ...]
+    head_channels: int = Field(ge=8, le=256)
+    resampling: Literal["residual", "convolution"]
+    dropout: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        smallest_px, rest = divmod(self.side_px, 2 ** (len(self.channel_multipliers) - 1))
+        if rest or smallest_px < 4:
+            raise ValueError("side_px must halve evenly at each level and stay at 4 or more")
+        if any(self.base_channels * m % self.head_channels for m in self._attending_multipliers()):
+            raise ValueError("head_channels must divide the channels of every level that attends")
+        return self
+
+    def _attending_multipliers(self) -> list[int]:
+        sides_px = [self.side_px >> level for level in range(len(self.channel_multipliers))]
+        attending = [
+            m for m, side in zip(self.channel_multipliers, sides_px, strict=True) if side in self.attention_sides_px
+        ]
+        return [*attending, self.channel_multipliers[-1]]
+
+
+class DiffusionSpec(_Frozen):
+    """The noise process. `linear`: T discrete steps, β from 1e-4·1000/T to .02·1000/T. `cosine`: continuous time, shifted log-SNR."""
+
+    schedule: Literal["linear", "cosine"]
+    timesteps: int = Field(ge=2, le=4000)
+    log_snr_shift: float = Field(ge=-6, le=6)
+    prediction: Literal["epsilon", "v"]
+    learned_range: bool
+
+    @model_validator(mode="after")
+    def _check_pairing(self) -> Self:
+        if self.prediction == "v" and (self.schedule != "cosine" or self.learned_range):
+            raise ValueError("v is predicted on the cosine schedule with fixed variance")
+        if self.prediction == "epsilon" and self.schedule != "linear":
+            raise ValueError("ε is predicted on the linear schedule; the cosine one needs v")
+        return self
+
+
+class TrainingSpec(_Frozen):
+    """How a network is trained. Rates and counts are per image seen, so that a resumed run and a cut one agree."""
+
+    recipe: str = Field(max_length=40)
+    learning_rate: float = Field(gt=0, le=1e-2)
+    late_learning_rate_factor: float = Field(gt=0, le=1)
+    late_share: float = Field(ge=0, le=1)
+    batch: int = Field(ge=1, le=4096)
+    micro_batch: int = Field(ge=1, le=1024)
+    ema_decay: float = Field(ge=0, lt=1)
+    ema_warm_up: bool
+    gradient_clip: float | None = Field(gt=0)
+    images_total: int = Field(ge=1, le=10**9)
+    flips: Literal["none", "horizontal", "both"]
+    inpainting_aware: bool
+    region_dilation_px_low: int = Field(ge=0, le=256)
+    region_dilation_px_high: int = Field(ge=0, le=256)
+    region_ellipse_share: float = Field(ge=0, le=1)
+    region_background_share: float = Field(ge=0, le=1)
+    region_full_share: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_regions(self) -> Self:
+        if self.region_dilation_px_low > self.region_dilation_px_high:
+            raise ValueError("region_dilation_px_low must not exceed region_dilation_px_high")
+        if self.region_ellipse_share + self.region_background_share + self.region_full_share > 1:
+            raise ValueError("the shares of ellipse, background and full regions must not add up to more than 1")
+        return self
+
+
+class SamplingSpec(_Frozen):
+    """How pairs are generated. `evaluations` is read by `ancestral_known_clean`, the jump fields by `repaint`."""
+
+    sampler: Literal["repaint", "ancestral_known_clean"]
+    redraw: Literal["lesion", "background", "full"]
+    evaluations: int = Field(ge=2, le=4000)
+    stochasticity: float = Field(ge=0, le=1)
+    respaced_steps: int = Field(ge=2, le=4000)
+    jump_length: int = Field(ge=1, le=1000)
+    jump_visits: int = Field(ge=1, le=100)
+    dilation_px: int = Field(ge=0, le=128)
+    dilation_kernel: Literal["even", "odd"]
+    clip_denoised: bool
+    paste_known: bool
+    opening_px: int = Field(ge=0, le=64)
+    opening_kernel: Literal["even", "odd"]
+    batch: int = Field(ge=1, le=1024)
+    samples_per_source: int = Field(ge=1, le=100)
+    cluster_choice: Literal["random", "own"]
+
+
+class Preset(_Frozen):
+    """A size and a procedure, every field named. What ran is stored whole: `model_dump(mode="json")` and back is the same preset."""
+
+    name: str
+    procedure: Procedure
+    network: NetworkSpec
+    diffusion: DiffusionSpec
+    training: TrainingSpec
+    sampling: SamplingSpec
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> Self:
+        if (self.sampling.sampler == "ancestral_known_clean") != self.training.inpainting_aware:
+            raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint for the others")
+        if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
+            raise ValueError("respaced_steps must not exceed timesteps")
+        return self
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> "Preset":
+        """A new preset with fields replaced, nested (`{"training": {"batch": 8}}`) or dotted (`{"training.batch": 8}`).
+
+        A `procedure` sets its own sampling fields first; fields given beside it win. Raises `PresetOverrideRejected`.
+        """
+        wanted = _nested(overrides)
+        document = self.model_dump()
+        if "procedure" in wanted:
+            document["sampling"] |= PROCEDURE_SAMPLING.get(wanted["procedure"], {})
+        try:
+            return Preset.model_validate(_merged(document, wanted))
+        except ValidationError as error:
+            raise _rejection(self.name, error) from error
+
+
+PROCEDURE_SAMPLING: dict[Any, dict[str, Any]] = {
+    "authors": {
+        "dilation_px": 10,
+        "dilation_kernel": "even",
+        "clip_denoised": False,
+        "paste_known": False,
+        "opening_px": 16,
+        "opening_kernel": "even",
+    },
+    "corrected": {
+        "dilation_px": 20,
+        "dilation_kernel": "odd",
+        "clip_denoised": True,
+        "paste_known": True,
+        "opening_px": 15,
+        "opening_kernel": "odd",
+    },
+}
+"""What each procedure fixes in sampling (science §4.1, 4.5, 4.6, 4.9)."""
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in overrides.items():
+        group, _, field = name.partition(".")
+        inner = {field: value} if field else value
+        nested[group] = (
+            nested[group] | inner if isinstance(nested.get(group), dict) and isinstance(inner, dict) else inner
+        )
+    return nested
+
+
+def _merged(document: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(document)
+    for name, value in wanted.items():
+        nested = isinstance(merged.get(name), dict) and isinstance(value, Mapping)
+        merged[name] = merged[name] | dict(value) if nested else value
+    return merged
+
+
+def _rejection(name: str, error: ValidationError) -> PresetOverrideRejected:
+    faults = [f"{'.'.join(map(str, fault['loc'])) or 'preset'}: {fault['msg']}" for fault in error.errors()]
+    return PresetOverrideRejected(
+        f"Preset {name} does not take this: {'; '.join(faults)}.",
+        hint="Look up the field's name and limits with the preset's own document.",
+    )
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of this name. Raises `UnknownPreset`."""
+    if name not in PRESETS:
+        raise UnknownPreset(f"There is no preset {name!r}.", hint=f"Choose one of: {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+_PAPER_NETWORK = NetworkSpec(
+    side_px=256,
+    base_channels=256,
+    channel_multipliers=(1, 1, 2, 2, 4, 4),
+    residual_blocks=2,
+    attention_sides_px=(16, 8),
+    head_channels=64,
+    resampling="residual",
+    dropout=0.0,
+)
+_PAPER_DIFFUSION = DiffusionSpec(
+    schedule="linear", timesteps=1000, log_snr_shift=0.0, prediction="epsilon", learned_range=True
+)
+_PAPER_TRAINING = TrainingSpec(
+    recipe="2023",
+    learning_rate=1e-4,
+    late_learning_rate_factor=1.0,
+    late_share=0.0,
+    batch=1,
+    micro_batch=1,
+    ema_decay=0.9999,
+    ema_warm_up=True,
+    gradient_clip=None,
+    images_total=110_000,
+    flips="horizontal",
+    inpainting_aware=False,
+    region_dilation_px_low=0,
+    region_dilation_px_high=0,
+    region_ellipse_share=0.0,
+    region_background_share=0.0,
+    region_full_share=0.0,
+)
+_PAPER_SAMPLING = SamplingSpec(
+    sampler="repaint",
+    redraw="lesion",
+    evaluations=50,
+    stochasticity=1.0,
+    respaced_steps=200,
+    jump_length=10,
+    jump_visits=5,
+    dilation_px=20,
+    dilation_kernel="odd",
+    clip_denoised=True,
+    paste_known=True,
+    opening_px=15,
+    opening_kernel="odd",
+    batch=8,
+    samples_per_source=3,
+    cluster_choice="random",
+)
+_AWARE_DIFFUSION = DiffusionSpec(
+    schedule="cosine", timesteps=1000, log_snr_shift=-1.0, prediction="v", learned_range=False
+)
+_AWARE_TRAINING = TrainingSpec(
+    recipe="aware",
+    learning_rate=4e-4,
+    late_learning_rate_factor=0.3,
+    late_share=0.3,
+    batch=16,
+    micro_batch=16,
+    ema_decay=0.998,
+    ema_warm_up=True,
+    gradient_clip=1.0,
+    images_total=56_000,
+    flips="both",
+    inpainting_aware=True,
+    region_dilation_px_low=10,
+    region_dilation_px_high=40,
+    region_ellipse_share=0.3,
+    region_background_share=0.0,
+    region_full_share=0.0,
+)
+_AWARE_SAMPLING = _PAPER_SAMPLING.model_copy(
+    update={"sampler": "ancestral_known_clean", "evaluations": 20, "batch": 16}
+)
+
+_ROWS = (
+    Preset(
+        name="tiny-cpu",
+        procedure="corrected",
+        network=NetworkSpec(
+            side_px=48,
+            base_channels=32,
+            channel_multipliers=(1, 2, 3),
+            residual_blocks=1,
+            attention_sides_px=(12,),
+            head_channels=32,
+            resampling="convolution",
+            dropout=0.0,
+        ),
+        diffusion=_AWARE_DIFFUSION,
+        training=_AWARE_TRAINING.model_copy(update={"recipe": "aware-demo", "images_total": 10_000}),
+        sampling=_AWARE_SAMPLING,
+    ),
+    Preset(
+        name="small-64",
+        procedure="corrected",
+        network=NetworkSpec(
+            side_px=64,
+            base_channels=32,
+            channel_multipliers=(1, 2, 3, 4),
+            residual_blocks=1,
+            attention_sides_px=(16, 8),
+            head_channels=32,
+            resampling="convolution",
+            dropout=0.0,
+        ),
+        diffusion=_AWARE_DIFFUSION,
+        training=_AWARE_TRAINING,
+        sampling=_AWARE_SAMPLING,
+    ),
+    Preset(
+        name="medium-128",
+        procedure="corrected",
+        network=NetworkSpec(
+            side_px=128,
+            base_channels=128,
+            channel_multipliers=(1, 1, 2, 3, 4),
+            residual_blocks=2,
+            attention_sides_px=(16, 8),
+            head_channels=64,
+            resampling="residual",
+            dropout=0.0,
+        ),
+        diffusion=_AWARE_DIFFUSION.model_copy(update={"log_snr_shift": -2.0}),
+        training=_AWARE_TRAINING.model_copy(
+            update={"learning_rate": 1e-4, "batch": 32, "micro_batch": 32, "ema_decay": 0.9995, "images_total": 640_000}
+        ),
+        sampling=_AWARE_SAMPLING.model_copy(update={"evaluations": 50, "batch": 32}),
+    ),
+    Preset(
+        name="paper-256-2023",
+        procedure="corrected",
+        network=_PAPER_NETWORK,
+        diffusion=_PAPER_DIFFUSION,
+        training=_PAPER_TRAINING,
+        sampling=_PAPER_SAMPLING,
+    ),
+    Preset(
+        name="paper-256-2024",
+        procedure="corrected",
+        network=_PAPER_NETWORK.model_copy(update={"attention_sides_px": (16,)}),
+        diffusion=_PAPER_DIFFUSION,
+        training=_PAPER_TRAINING.model_copy(
+            update={"recipe": "2024", "learning_rate": 5e-5, "batch": 128, "micro_batch": 4, "images_total": 460_800}
+        ),
+        sampling=_PAPER_SAMPLING,
+    ),
+)
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
