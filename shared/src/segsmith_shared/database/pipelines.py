@@ -1,0 +1,63 @@
+"""Pipelines in Postgres: planning one against the pairs it names, and writing all its rows in one transaction."""
+
+from uuid import UUID, uuid4
+
+from sqlmodel import Session
+
+from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.tables import Dataset, Generation, Pipeline
+from segsmith_shared.jobs import plan as job_plan
+from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline
+from segsmith_shared.plans.specs import PipelineSpec
+from segsmith_shared.problems import InvalidInput
+
+
+class TestPairsInTraining(InvalidInput):
+    """A test set shares pairs with the training pairs, which would make every score worthless."""
+
+    title = "Test pairs are also training pairs"
+
+
+def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID | None = None) -> PipelinePlan:
+    """The plan of `spec` against the stored pairs; writes nothing. Raises the Problems of `plan_pipeline` and NotFound."""
+    sources = pairs_of(session, spec.pairs)
+    contents = {(pair.image_digest, pair.label_digest) for pair in sources}
+    for test in spec.tests:
+        shared = [p.name for p in pairs_of(session, test.pairs) if (p.image_digest, p.label_digest) in contents]
+        if shared:
+            raise TestPairsInTraining(
+                f"{len(shared)} pairs of test set {test.name!r} are also trained on, e.g. {shared[0]}.",
+                hint="Split the version, or import the test pairs separately.",
+            )
+    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads)
+
+
+def submit_pipeline(session: Session, spec: PipelineSpec, torch_threads: int) -> Pipeline:
+    """Write the pipeline, its generations (each with a dataset for its sets) and its jobs into the caller's transaction.
+
+    Ring the queues after the commit.
+    """
+    pipeline = Pipeline(name=spec.name, spec=spec.model_dump(mode="json"))
+    plan = plan_for(session, spec, torch_threads, pipeline.id)
+    pipeline.plan = plan.as_document()
+    session.add(pipeline)
+    datasets = {
+        generation.id: Dataset(name=f"{spec.name}: {generation.recipe}", description="Synthetic sets of a pipeline")
+        for generation in plan.generations
+    }
+    session.add_all(datasets.values())
+    session.flush()
+    for generation in plan.generations:
+        session.add(
+            Generation(
+                id=generation.id,
+                pipeline_id=pipeline.id,
+                recipe=generation.recipe,
+                source_version_id=generation.order.pairs.version_id,
+                dataset_id=datasets[generation.id].id,
+                spec=generation.order.model_dump(mode="json"),
+            )
+        )
+    session.flush()
+    job_plan.submit(session, plan.jobs, pipeline_id=pipeline.id)
+    return pipeline
