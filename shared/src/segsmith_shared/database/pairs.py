@@ -10,7 +10,7 @@ from segsmith_shared.problems import NotFound
 
 
 def pairs_of(session: Session, reference: PartRef) -> list[Pair]:
-    """The pairs of a version or of a split's part, by position. Raises NotFound for an unknown version, split or part."""
+    """The pairs of a version or of a split's part, by position. Raises NotFound where one of these is unknown."""
     if session.get(DatasetVersion, reference.version_id) is None:
         raise NotFound(f"There is no dataset version {reference.version_id}.")
     query = select(Pair).where(Pair.version_id == reference.version_id).order_by(col(Pair.position))

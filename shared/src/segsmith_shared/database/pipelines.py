@@ -12,20 +12,20 @@ from segsmith_shared.plans.specs import PipelineSpec
 from segsmith_shared.problems import InvalidInput
 
 
-class TestPairsInTraining(InvalidInput):
+class OverlappingTestPairs(InvalidInput):
     """A test set shares pairs with the training pairs, which would make every score worthless."""
 
     title = "Test pairs are also training pairs"
 
 
 def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID | None = None) -> PipelinePlan:
-    """The plan of `spec` against the stored pairs; writes nothing. Raises the Problems of `plan_pipeline` and NotFound."""
+    """The plan of `spec` against the stored pairs; writes nothing. Raises what `plan_pipeline` does, and NotFound."""
     sources = pairs_of(session, spec.pairs)
     contents = {(pair.image_digest, pair.label_digest) for pair in sources}
     for test in spec.tests:
         shared = [p.name for p in pairs_of(session, test.pairs) if (p.image_digest, p.label_digest) in contents]
         if shared:
-            raise TestPairsInTraining(
+            raise OverlappingTestPairs(
                 f"{len(shared)} pairs of test set {test.name!r} are also trained on, e.g. {shared[0]}.",
                 hint="Split the version, or import the test pairs separately.",
             )
@@ -33,7 +33,7 @@ def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_
 
 
 def submit_pipeline(session: Session, spec: PipelineSpec, torch_threads: int) -> Pipeline:
-    """Write the pipeline, its generations (each with a dataset for its sets) and its jobs into the caller's transaction.
+    """Write the pipeline, its generations (a dataset for each) and its jobs into the caller's transaction.
 
     Ring the queues after the commit.
     """

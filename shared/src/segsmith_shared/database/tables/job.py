@@ -73,6 +73,7 @@ class Job(SQLModel, table=True):
     max_attempts: int = 3
     slice_number: int = Field(default=0, description="finished slices")
     slice_state: Document | None = optional_document()  # what the next slice starts from
+    wrap_up_seconds: float = Field(default=0.0, description="what ending the last slice cost: checkpoint and finish")
     claimed_by: str | None = None
     beat_at: datetime | None = optional_moment()
     not_before: datetime | None = optional_moment()
@@ -101,11 +102,17 @@ class JobDependency(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """What happened to a job, in order; server-sent events replay these rows."""
+    """What happened to a job, in order; server-sent events replay these rows. Written by `jobs.events` alone."""
+
+    __table_args__ = (
+        Index("event_of_job", "job_id", "id"),
+        Index("event_of_pipeline", "pipeline_id", "id", postgresql_where=text("pipeline_id IS NOT NULL")),
+        Index("event_progress", "created_at", postgresql_where=text("kind = 'progress'")),
+    )
 
     id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
-    job_id: UUID = Field(foreign_key="job.id", index=True)
-    pipeline_id: UUID | None = Field(default=None, index=True)
+    job_id: UUID = Field(foreign_key="job.id")
+    pipeline_id: UUID | None = None
     kind: str = Field(description="status, progress, message, figure or preview")
     data: Document = document()
     created_at: datetime = moment()
