@@ -1,4 +1,4 @@
-"""Presets: frozen rows that name every knob of network, diffusion, training and sampling; a request overrides fields."""
+"""Presets: frozen rows naming every knob of network, diffusion, training and sampling; a request overrides fields."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -29,7 +29,7 @@ class _Frozen(BaseModel):
 
 
 class NetworkSpec(_Frozen):
-    """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). Sides are feature-map sides in pixels at which to attend."""
+    """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides."""
 
     side_px: int = Field(ge=16, le=512)
     base_channels: int = Field(ge=16, le=512, multiple_of=16)
@@ -37,6 +37,7 @@ class NetworkSpec(_Frozen):
     residual_blocks: int = Field(ge=1, le=4)
     attention_sides_px: tuple[int, ...]
     head_channels: int = Field(ge=8, le=256)
+    norm_groups: int = Field(ge=1, le=64)
     resampling: Literal["residual", "convolution"]
     dropout: float = Field(ge=0, lt=1)
 
@@ -47,18 +48,18 @@ class NetworkSpec(_Frozen):
             raise ValueError("side_px must halve evenly at each level and stay at 4 or more")
         if any(self.base_channels * m % self.head_channels for m in self._attending_multipliers()):
             raise ValueError("head_channels must divide the channels of every level that attends")
+        if self.base_channels % self.norm_groups:
+            raise ValueError("norm_groups must divide base_channels")
         return self
 
     def _attending_multipliers(self) -> list[int]:
-        sides_px = [self.side_px >> level for level in range(len(self.channel_multipliers))]
-        attending = [
-            m for m, side in zip(self.channel_multipliers, sides_px, strict=True) if side in self.attention_sides_px
-        ]
+        levels = enumerate(self.channel_multipliers)
+        attending = [m for level, m in levels if self.side_px >> level in self.attention_sides_px]
         return [*attending, self.channel_multipliers[-1]]
 
 
 class DiffusionSpec(_Frozen):
-    """The noise process. `linear`: T discrete steps, β from 1e-4·1000/T to .02·1000/T. `cosine`: continuous time, shifted log-SNR."""
+    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time u in 0..1, shifted log-SNR."""
 
     schedule: Literal["linear", "cosine"]
     timesteps: int = Field(ge=2, le=4000)
@@ -127,7 +128,7 @@ class SamplingSpec(_Frozen):
 
 
 class Preset(_Frozen):
-    """A size and a procedure, every field named. What ran is stored whole: `model_dump(mode="json")` and back is the same preset."""
+    """A size and a procedure, every field named. `model_dump(mode="json")` is what a run stores, and reads back equal."""
 
     name: str
     procedure: Procedure
@@ -185,9 +186,8 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in overrides.items():
         group, _, field = name.partition(".")
         inner = {field: value} if field else value
-        nested[group] = (
-            nested[group] | inner if isinstance(nested.get(group), dict) and isinstance(inner, dict) else inner
-        )
+        both = isinstance(nested.get(group), dict) and isinstance(inner, dict)
+        nested[group] = nested[group] | inner if both else inner
     return nested
 
 
@@ -221,6 +221,7 @@ _PAPER_NETWORK = NetworkSpec(
     residual_blocks=2,
     attention_sides_px=(16, 8),
     head_channels=64,
+    norm_groups=32,
     resampling="residual",
     dropout=0.0,
 )
@@ -301,6 +302,7 @@ _ROWS = (
             residual_blocks=1,
             attention_sides_px=(12,),
             head_channels=32,
+            norm_groups=8,
             resampling="convolution",
             dropout=0.0,
         ),
@@ -318,6 +320,7 @@ _ROWS = (
             residual_blocks=1,
             attention_sides_px=(16, 8),
             head_channels=32,
+            norm_groups=8,
             resampling="convolution",
             dropout=0.0,
         ),
@@ -335,6 +338,7 @@ _ROWS = (
             residual_blocks=2,
             attention_sides_px=(16, 8),
             head_channels=64,
+            norm_groups=32,
             resampling="residual",
             dropout=0.0,
         ),

@@ -1,0 +1,1 @@
+"""Four-channel diffusion: noise levels, network, loss, averaging, training, sampling. Tensors in, tensors out."""
