@@ -1,0 +1,78 @@
+# Every command of this repository. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= .segsmith
+DEMO := .segsmith/demo
+PORT ?= 8000
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+export PYTHONUNBUFFERED := 1
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+# Small networks gain nothing from more threads, and the tests run several processes at once.
+TEST_ENVIRONMENT := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
+
+DISTRIBUTIONS := shared services/api services/worker-gpu services/evaluator client
+PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
+SOURCES := $(DISTRIBUTIONS:%=%/src)
+
+.PHONY: help install demo up test check format test-chaos test-e2e test-gpu bench requirements clean clean-all
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed  ## make .venv with the pinned packages (INSTALLER=pip to do without uv)
+
+$(VENV)/installed: requirements/dev.txt requirements/install $(PROJECTS)
+	@requirements/install $(VENV)
+
+demo: install  ## the whole product on drawn data: real services, synthetic pairs, a report (minutes)
+	@rm -rf $(DEMO)/drawn $(DEMO)/result
+	@$(BIN)/segsmith dataset draw $(DEMO)/drawn --pairs 120 --side 96 --seed 7
+	@$(BIN)/python -m segsmith_shared.embedded --data $(DEMO)/stack exec -- $(BIN)/segsmith run $(DEMO)/drawn \
+	    --name demo --preset tiny-cpu --k 2 --test-fraction .25 --seed 7 --seeds 3 --output $(DEMO)/result
+
+up: install  ## serve the whole stack on this machine without Docker (DATA=.segsmith PORT=8000)
+	@$(BIN)/python -m segsmith_shared.embedded --data $(DATA) --port $(PORT)
+
+test: check  ## everything that must hold before a change is merged (up to 15 minutes)
+	@$(TEST_ENVIRONMENT) $(PYTEST) tests/unit tests/integration tests/api tests/hostile
+
+check: install  ## format, lint, types and the walls between the rooms
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(SOURCES) tests benchmarks
+	@$(BIN)/lint-imports
+
+format: install  ## let ruff format and mend what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+test-chaos: install  ## kill things at random moments and lose nothing (long)
+	@$(TEST_ENVIRONMENT) $(PYTEST) tests/chaos
+
+test-e2e: install  ## the product as a user runs it, from the command line to the report
+	@$(TEST_ENVIRONMENT) $(PYTEST) tests/e2e
+
+test-gpu: install  ## what needs a CUDA device
+	@$(PYTEST) -m gpu tests/gpu
+
+bench: install  ## ratios against named baselines, also written to bench.json (ONLY=engine,importing)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) --output bench.json
+
+requirements: install  ## pin requirements/*.in again, newest versions with hashes
+	@for list in api worker-gpu evaluator dev; do \
+	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	        --no-header --no-emit-index-url --output-file requirements/$$list.txt requirements/$$list.in; \
+	done
+
+clean:  ## remove caches and built files
+	@find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+
+clean-all: clean  ## also remove .venv and what the demo left; the data of `make up` stays
+	@rm -rf $(VENV) $(DEMO)
