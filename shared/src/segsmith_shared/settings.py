@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     beat_seconds: float = Field(10.0, gt=0, description="how often a running job says that it lives")
     silent_seconds: float = Field(30.0, gt=0, description="a running job silent for this long is rescued")
     caretaker_seconds: float = Field(15.0, gt=0, description="pause between two rounds of the caretaker")
+    slice_seconds: float = Field(300.0, gt=0, description="a slice ends after this long, or 20 times its checkpoint")
     stop_grace_seconds: float = Field(60.0, gt=0, description="from SIGTERM to SIGKILL of a job's child process")
     torch_threads: int = Field(2, ge=1, le=256, description="threads of one job, part of its spec: results repeat")
     weights_dir: Path | None = Field(None, description="folder of verified pretrained weight files")
