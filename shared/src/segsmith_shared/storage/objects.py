@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from segsmith_shared.problems import InvalidInput, Problem, ServiceUnavailable
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.client import ensure_bucket, s3_client
+from segsmith_shared.telemetry import OBJECT_BYTES
 
 Digest = NewType("Digest", str)
 """64 lower-case hexadecimal digits."""
@@ -158,6 +159,7 @@ class ObjectStore:
             try:
                 for chunk in response.stream(CHUNK_BYTES):
                     sha256.update(chunk)
+                    OBJECT_BYTES.labels("read").inc(len(chunk))
                     yield chunk
             finally:
                 _give_back(response)
@@ -217,6 +219,7 @@ class ObjectStore:
                 part_size=PART_BYTES,
                 num_parallel_uploads=1,  # rclone wants the parts in order, and memory stays at one part
             )
+        OBJECT_BYTES.labels("written").inc(size_bytes)
 
 
 class _Verifying(io.RawIOBase, BinaryIO):
