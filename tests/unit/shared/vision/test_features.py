@@ -1,0 +1,168 @@
+"""Pictures as vectors: equal to clean-fid's on the same weights, and honest where a stand-in computes them."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cleanfid import inception_pytorch as clean_inception
+from numpy.typing import NDArray
+from pytorch_fid import inception as fid_inception
+from sklearn.metrics import silhouette_score
+
+from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.vision import inception
+from segsmith_shared.vision.features import (
+    BuiltInExtractor,
+    InceptionExtractor,
+    Interrupted,
+    describe_extractor,
+    extractor_for,
+)
+from segsmith_shared.vision.weights import FID_INCEPTION, KNOWN_WEIGHTS, KnownWeights, WeightsCorrupt
+
+Images = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def published_layout() -> dict[str, torch.Tensor]:
+    """Random values under the published file's names and shapes, scaled so that signals neither die nor explode."""
+    generator = torch.Generator().manual_seed(0)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in inception.empty_network().state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            tensors[name] = torch.tensor(0)
+        elif tensor.ndim == 4:
+            scale = (2 / tensor[0].numel()) ** 0.5
+            tensors[name] = torch.randn(tensor.shape, generator=generator) * scale
+        else:
+            tensors[name] = torch.rand(tensor.shape, generator=generator) + 0.5
+    return tensors
+
+
+def drawn_images(count: int, side_px: int, first: int = 0) -> Images:
+    return np.stack([draw_pair(3, first + index, side_px)[0] for index in range(count)])
+
+
+def test_inception_features_equal_clean_fids_network_on_the_same_weights(
+    published_layout: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean_inception, "load_state_dict_from_url", lambda *_, **__: published_layout)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # clean-fid still names torchvision's old argument
+        oracle = clean_inception.InceptionV3(output_blocks=[3], resize_input=False, normalize_input=False).eval()
+    extractor = InceptionExtractor(inception.feature_network(published_layout), "random")
+    images = drawn_images(2, 48)
+
+    ours = extractor.features(images)
+
+    resized = np.stack([extractor._resize(image) for image in images])
+    with torch.no_grad():
+        theirs = oracle((torch.from_numpy(resized).permute(0, 3, 1, 2) - 128) / 128)[0].flatten(1).numpy()
+    assert ours.shape == (2, 2048)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert np.abs(ours[0] - ours[1]).max() > 1e-3
+
+
+def test_the_network_is_pytorch_fids_network(
+    published_layout: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fid_inception, "load_state_dict_from_url", lambda *_, **__: published_layout)
+    oracle = fid_inception.InceptionV3(resize_input=False, normalize_input=True).eval()
+    unit_range = torch.rand(1, 3, 299, 299, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs = oracle(unit_range)[0].flatten(1)
+        ours = inception.feature_network(published_layout)(2 * unit_range - 1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_published_file_is_found_read_in_another_process_and_used(
+    published_layout: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = KNOWN_WEIGHTS[FID_INCEPTION]
+    file = tmp_path / known.file_name
+    torch.save(published_layout, file)
+    with pytest.raises(WeightsCorrupt, match="6726825d"):
+        extractor_for(tmp_path)
+
+    from segsmith_shared.vision import weights as weights_module
+
+    digest = weights_module.sha256_of(file)
+    pinned = KnownWeights(known.file_name, digest[:8], known.megabytes, known.published_at)
+    monkeypatch.setitem(weights_module.KNOWN_WEIGHTS, FID_INCEPTION, pinned)
+    extractor = extractor_for(tmp_path)
+
+    assert describe_extractor(extractor) == {
+        "name": "fid-inception-pool3",
+        "digest": digest,
+        "dimension": 2048,
+        "stand_in": False,
+    }
+    images = drawn_images(1, 32)
+    direct = InceptionExtractor(inception.feature_network(published_layout), digest)
+    assert np.array_equal(extractor.features(images), direct.features(images))
+
+
+def test_without_a_weight_file_the_extractor_says_that_it_is_a_stand_in(tmp_path: Path) -> None:
+    assert extractor_for(None).stand_in
+    assert extractor_for(tmp_path).stand_in
+
+
+def test_built_in_features_repeat_and_do_not_depend_on_the_neighbours() -> None:
+    images = drawn_images(40, 48)
+    whole = BuiltInExtractor().features(images)
+    assert BuiltInExtractor().digest == BuiltInExtractor().digest
+    assert np.array_equal(whole, BuiltInExtractor().features(images))
+    np.testing.assert_allclose(BuiltInExtractor().features(images[35:36])[0], whole[35], rtol=1e-4, atol=1e-5)
+
+
+def test_built_in_features_are_well_conditioned() -> None:
+    """No channel is dead, none drowns the others: FID on them would else be the FID of a few channels."""
+    features = BuiltInExtractor().features(drawn_images(80, 48))
+    deviations = features.std(axis=0)
+    assert np.isfinite(features).all()
+    assert deviations.min() > 1e-4
+    assert deviations.max() / np.median(deviations) < 30
+
+
+@pytest.mark.parametrize("change", ["hue", "lesion size", "texture", "darkness"])
+def test_built_in_features_separate_groups_that_plainly_differ(change: str) -> None:
+    images = drawn_images(40, 48)
+    groups = np.repeat([0, 1], 20)
+    if change == "hue":
+        images[20:] = images[20:][..., [1, 2, 0]]
+    elif change == "texture":
+        noise = np.random.default_rng(0).integers(-25, 26, size=images[20:].shape)
+        images[20:] = np.clip(images[20:].astype(int) + noise, 0, 255).astype(np.uint8)
+    elif change == "darkness":
+        images[20:] = images[20:] // 3
+    else:
+        images = np.stack([disc(radius, index) for index, radius in enumerate(np.repeat([5, 16], 20))])
+    features = BuiltInExtractor().features(images)
+    assert silhouette_score(features, groups) > 0.1
+
+
+def disc(radius_px: int, index: int) -> Images:
+    rng = np.random.default_rng(index)
+    y, x = np.mgrid[0:48, 0:48] - rng.integers(18, 30, size=(2, 1, 1))
+    image = np.full((48, 48, 3), (190, 110, 90), dtype=np.uint8)
+    image[x**2 + y**2 < radius_px**2] = (170, 60, 90)
+    return image
+
+
+def test_a_caller_can_stop_between_batches() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def stop_after_first(done: int, total: int) -> bool:
+        seen.append((done, total))
+        return True
+
+    with pytest.raises(Interrupted):
+        BuiltInExtractor().features(drawn_images(40, 16), stop_after_first)
+    assert seen == [(32, 40)]
+
+
+def test_images_of_another_type_are_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        BuiltInExtractor().features(np.zeros((1, 8, 8, 3), dtype=np.float32))
