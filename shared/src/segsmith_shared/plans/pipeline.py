@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from segsmith_shared.plans.cost import evaluations_per_sample
 from segsmith_shared.plans.presets import Preset, preset_named
-from segsmith_shared.plans.segmentation import segmentation_preset_named
+from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import (
     ArmSpec,
     ClusterJobSpec,
@@ -152,6 +152,7 @@ def _plan_recipes(
             recipe.name,
             GenerationOrder(
                 pairs=spec.pairs,
+                geometry=spec.geometry,
                 preset=document,
                 strategy=recipe.strategy,
                 source_limit=recipe.source_limit,
@@ -162,7 +163,12 @@ def _plan_recipes(
         needs: tuple[UUID, ...] = (cluster_id,)
         if recipe.strategy == "full":
             training = TrainJobSpec(
-                pairs=spec.pairs, recipe=recipe.name, preset=document, seed=spec.seed, torch_threads=threads
+                pairs=spec.pairs,
+                geometry=spec.geometry,
+                recipe=recipe.name,
+                preset=document,
+                seed=spec.seed,
+                torch_threads=threads,
             )
             needs = (plan.add("train", f"train {recipe.name}", GPU, training),)
         shares = min(recipe.generate_jobs, source_count)
@@ -187,6 +193,7 @@ def _plan_recipes(
 def _cluster_job(cluster_id: UUID, spec: PipelineSpec, orders: tuple[TrainingOrder, ...], threads: int) -> PlannedJob:
     cluster_spec = ClusterJobSpec(
         pairs=spec.pairs,
+        geometry=spec.geometry,
         clustering=spec.clustering,
         seed=spec.seed,
         torch_threads=threads,
@@ -227,6 +234,7 @@ def _plan_evaluations(
                 generation_id=generation_id,
                 sample_index=index,
                 pairs=spec.pairs,
+                geometry=spec.geometry,
                 tests=spec.tests,
                 evaluation=spec.evaluation,
                 seed=spec.seed,
@@ -253,7 +261,7 @@ def _plan_segmentation(
         raise InvalidInput(
             "A segmentation study needs pairs to test on.", hint="Give `tests`, or set `segmentation` to null."
         )
-    segmentation_preset_named(study.preset).with_overrides(study.overrides)
+    segmentation_preset(study.preset).with_overrides(study.overrides)
     _check_sets(study, set(sets))
     return [
         plan.add(
@@ -280,6 +288,7 @@ def _segment_spec(
         arm=arm,
         sets={label: sets[label] for label in arm.sets},
         pairs=spec.pairs,
+        geometry=spec.geometry,
         tests=spec.tests,
         preset=study.preset,
         overrides=study.overrides,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
 Procedure = Literal["authors", "corrected"]
+Geometry = Literal["letterbox", "squash", "crop"]
 
 
 class Frozen(BaseModel):
@@ -120,6 +121,7 @@ class PipelineSpec(Frozen):
     )
     seed: Seed = 0
     preset: str = Field("tiny-cpu", max_length=80)
+    geometry: Geometry = Field("squash", description="how a picture of any size becomes the model's square")
     clustering: ClusteringSpec = Field(default_factory=ClusteringSpec)
     recipes: tuple[Recipe, ...] = Field((Recipe(),), min_length=1, max_length=10)
     evaluation: EvaluationSpec | None = Field(default_factory=EvaluationSpec)
@@ -159,6 +161,7 @@ class TrainingOrder(Frozen):
 
 class ClusterJobSpec(Frozen):
     pairs: PartRef
+    geometry: Geometry
     clustering: ClusteringSpec
     seed: Seed
     torch_threads: int
@@ -170,6 +173,7 @@ class TrainJobSpec(Frozen):
     """`cluster` and `clustering_id` are absent for the full strategy."""
 
     pairs: PartRef
+    geometry: Geometry
     recipe: str
     preset: dict[str, Any]
     seed: Seed
@@ -191,6 +195,7 @@ class GenerationOrder(Frozen):
     """The spec of a `Generation` row."""
 
     pairs: PartRef
+    geometry: Geometry
     preset: dict[str, Any]
     strategy: Literal["per_cluster", "full"]
     source_limit: int | None
@@ -202,6 +207,7 @@ class EvaluateJobSpec(Frozen):
     sample_index: int
     pairs: PartRef
     tests: tuple[NamedPart, ...] = ()
+    geometry: Geometry
     evaluation: EvaluationSpec
     seed: Seed
     torch_threads: int
@@ -215,6 +221,7 @@ class SegmentJobSpec(Frozen):
     sets: dict[str, tuple[UUID, int]]
     pairs: PartRef
     tests: tuple[NamedPart, ...]
+    geometry: Geometry
     preset: str
     overrides: dict[str, Any]
     policy: str

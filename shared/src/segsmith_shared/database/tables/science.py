@@ -87,6 +87,8 @@ class Sample(SQLModel, table=True):
     image_digest: str
     label_digest: str
     region_digest: str = Field(description="the redraw region, PNG, 0 or 255")
+    thumbnail_digest: str
+    overlay_digest: str
     source_digest: str = Field(description="the source as the model saw it (geometry applied), PNG")
     source_label_digest: str
     evaluations: int = Field(description="U-Net evaluations spent on this sample")
