@@ -1,0 +1,290 @@
+"""The Python client: every noun of the REST interface, typed; uploads resume, events are never lost."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self
+from uuid import UUID
+
+import httpx
+
+from segsmith.events import follow
+from segsmith.packing import Archive, archive_of
+from segsmith.problems import TransferBroken
+from segsmith.transport import Pauses, Transport, unreachable
+from segsmith.uploads import OnBytes, send_parts
+from segsmith.values import (
+    ApiKey,
+    Artifact,
+    Dataset,
+    Evaluation,
+    Event,
+    Generation,
+    Job,
+    Model,
+    Page,
+    Pair,
+    Pipeline,
+    SegmentationRun,
+    Split,
+    Upload,
+    Value,
+    Version,
+)
+from segsmith_shared.plans.specs import PipelineSpec
+
+CLOSING_SECONDS_PER_GIB = 120.0
+
+
+class Collection(Generic[Value]):
+    """The things of one kind under one path."""
+
+    def __init__(self, transport: Transport, path: str, shape: type[Value]) -> None:
+        self._transport = transport
+        self._path = path
+        self._shape = shape
+
+    def get(self, identity: UUID | str) -> Value:
+        """One thing. Raises ApiProblem (404) when there is none."""
+        return self._shape.model_validate(self._transport.get(f"{self._path}/{identity}"))
+
+    def list(self, **filters: Any) -> Iterator[Value]:
+        """All things, page by page, newest first unless they have an order of their own."""
+        return self._pages(self._path, self._shape, **filters)
+
+    def _pages(self, path: str, shape: type[Value], **filters: Any) -> Iterator[Value]:
+        cursor: str | None = None
+        while True:
+            page = Page[shape].model_validate(  # type: ignore[valid-type]  # a model made for this shape while running
+                self._transport.get(path, limit=200, cursor=cursor, **filters)
+            )
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _act(self, identity: UUID | str, action: str) -> Value:
+        return self._shape.model_validate(self._transport.post(f"{self._path}/{identity}/{action}"))
+
+
+class Datasets(Collection[Dataset]):
+    """Names under which versions gather."""
+
+    def create(self, name: str, description: str = "") -> Dataset:
+        return Dataset.model_validate(self._transport.post(self._path, {"name": name, "description": description}))
+
+    def versions(self, dataset_id: UUID) -> Iterator[Version]:
+        return Collection(self._transport, f"{self._path}/{dataset_id}/versions", Version).list()
+
+
+class Uploads(Collection[Upload]):
+    """Archives on their way in."""
+
+    def begin(self, dataset_id: UUID, archive: Archive) -> Upload:
+        request = {"filename": archive.filename, "size_bytes": archive.size_bytes}
+        return Upload.model_validate(self._transport.post(f"/v1/datasets/{dataset_id}/uploads", request))
+
+    def send(self, upload_id: UUID, archive: Archive, on_bytes: OnBytes | None = None) -> str:
+        """Send what the server does not have yet; returns the SHA-256 that `close` wants."""
+        return send_parts(self._transport, upload_id, archive, on_bytes)
+
+    def close(self, upload: Upload, sha256: str, **import_options: Any) -> Job:
+        """Say that all is there. The server checks every byte, then the import job it answers with begins.
+
+        `import_options`: label, origin (real or external), options (see docs/datasets.md).
+        """
+        timeout_seconds = 60 + CLOSING_SECONDS_PER_GIB * upload.size_bytes / 2**30
+        request = {"sha256": sha256, "import": import_options}
+        answer = self._transport.post(f"{self._path}/{upload.id}/close", request, timeout_seconds=timeout_seconds)
+        return Job.model_validate(answer)
+
+
+class Versions(Collection[Version]):
+    """Immutable lists of pairs."""
+
+    def report(self, version_id: UUID) -> dict[str, Any]:
+        """What the import found, as `segsmith_shared.pairs.checking.ImportReport`'s document."""
+        report: dict[str, Any] = self._transport.get(f"{self._path}/{version_id}/report")
+        return report
+
+    def pairs(self, version_id: UUID, name: str | None = None) -> Iterator[Pair]:
+        return Collection(self._transport, f"{self._path}/{version_id}/pairs", Pair).list(name=name)
+
+    def splits(self, version_id: UUID) -> Iterator[Split]:
+        return Collection(self._transport, f"{self._path}/{version_id}/splits", Split).list()
+
+    def split(
+        self,
+        version_id: UUID,
+        name: str,
+        *,
+        fractions: dict[str, float] | None = None,
+        parts: dict[str, list[str]] | None = None,
+        seed: int = 0,
+    ) -> Split:
+        """Divide a version by shares or by lists of pair names; near-duplicates stay together."""
+        request: dict[str, Any] = {"name": name, "seed": seed}
+        request |= {"fractions": fractions} if fractions is not None else {"parts": parts}
+        return Split.model_validate(self._transport.post(f"{self._path}/{version_id}/splits", request))
+
+    def download(self, version_id: UUID, file: Path) -> Path:
+        """The version as a zip of images/, masks/ and provenance.jsonl."""
+        return _download(self._transport, f"{self._path}/{version_id}/archive", file)
+
+
+class Pipelines(Collection[Pipeline]):
+    """Whole runs."""
+
+    def submit(self, spec: PipelineSpec) -> Pipeline:
+        return Pipeline.model_validate(self._transport.post(self._path, spec.model_dump(mode="json")))
+
+    def plan(self, spec: PipelineSpec) -> dict[str, Any]:
+        """The graph of jobs and the cost, before anything runs."""
+        plan: dict[str, Any] = self._transport.post(self._path, spec.model_dump(mode="json"), dry_run="true")
+        return plan
+
+    def cancel(self, pipeline_id: UUID) -> Pipeline:
+        return self._act(pipeline_id, "cancel")
+
+    def events(self, pipeline_id: UUID, after: int = 0) -> Iterator[Event]:
+        """Events of all its jobs, past and coming, until the pipeline has ended."""
+        return follow(self._transport, f"{self._path}/{pipeline_id}/events", after)
+
+    def artifacts(self, pipeline_id: UUID) -> Iterator[Artifact]:
+        return Collection(self._transport, f"{self._path}/{pipeline_id}/artifacts", Artifact).list()
+
+
+class Jobs(Collection[Job]):
+    """Units of work."""
+
+    def cancel(self, job_id: UUID) -> Job:
+        return self._act(job_id, "cancel")
+
+    def pause(self, job_id: UUID) -> Job:
+        return self._act(job_id, "pause")
+
+    def resume(self, job_id: UUID) -> Job:
+        return self._act(job_id, "resume")
+
+    def retry(self, job_id: UUID) -> Job:
+        return self._act(job_id, "retry")
+
+    def events(self, job_id: UUID, after: int = 0) -> Iterator[Event]:
+        """Events of the job, past and coming, until it has ended."""
+        return follow(self._transport, f"{self._path}/{job_id}/events", after)
+
+    def wait(self, job_id: UUID) -> Job:
+        """The job once it has ended, in whatever way."""
+        for _ in self.events(job_id):
+            pass
+        return self.get(job_id)
+
+    def artifacts(self, job_id: UUID) -> Iterator[Artifact]:
+        return Collection(self._transport, f"{self._path}/{job_id}/artifacts", Artifact).list()
+
+
+class Artifacts:
+    """Files that jobs left for people."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def download(self, artifact: Artifact, file: Path) -> Path:
+        """Write the artifact to `file` and check its digest. Raises TransferBroken."""
+        return _download(self._transport, f"/v1/artifacts/{artifact.id}", file, artifact.digest)
+
+
+class ApiKeys(Collection[ApiKey]):
+    """Who may come in."""
+
+    def create(self, name: str) -> ApiKey:
+        """A new key; this answer alone shows it."""
+        return ApiKey.model_validate(self._transport.post(self._path, {"name": name}))
+
+    def revoke(self, key_id: UUID) -> ApiKey:
+        return ApiKey.model_validate(self._transport.request("DELETE", f"{self._path}/{key_id}").json())
+
+
+class Client:
+    """One segsmith server. Safe to use from several threads; close it, or use it in a `with` statement.
+
+    `patience_seconds` is how long a request is repeated while the server is away or busy; repeating is safe, because
+    every POST carries an idempotency key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        patience_seconds: float = 60.0,
+        handler: httpx.BaseTransport | None = None,
+    ) -> None:
+        transport = Transport(url, api_key, patience_seconds=patience_seconds, handler=handler)
+        self._transport = transport
+        self.url = transport.url
+        self.datasets = Datasets(transport, "/v1/datasets", Dataset)
+        self.uploads = Uploads(transport, "/v1/uploads", Upload)
+        self.versions = Versions(transport, "/v1/versions", Version)
+        self.splits = Collection(transport, "/v1/splits", Split)
+        self.pipelines = Pipelines(transport, "/v1/pipelines", Pipeline)
+        self.jobs = Jobs(transport, "/v1/jobs", Job)
+        self.artifacts = Artifacts(transport)
+        self.models = Collection(transport, "/v1/models", Model)
+        self.generations = Collection(transport, "/v1/generations", Generation)
+        self.evaluations = Collection(transport, "/v1/evaluations", Evaluation)
+        self.segmentation_runs = Collection(transport, "/v1/segmentation-runs", SegmentationRun)
+        self.api_keys = ApiKeys(transport, "/v1/api-keys", ApiKey)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def import_folder(
+        self, dataset_id: UUID, path: Path, *, on_bytes: OnBytes | None = None, **import_options: Any
+    ) -> Job:
+        """Upload a folder (or an archive) and begin its import; the job's outputs name the version it makes."""
+        archive = archive_of(path)
+        upload = self.uploads.begin(dataset_id, archive)
+        return self.uploads.close(upload, self.uploads.send(upload.id, archive, on_bytes), **import_options)
+
+    def version_made_by(self, job: Job) -> Version:
+        """The version an import job made."""
+        return next(Collection(self._transport, "/v1/versions", Version).list(created_by_job_id=job.id))
+
+
+def _download(transport: Transport, path: str, file: Path, sha256: str | None = None) -> Path:
+    """Stream to a file that appears only when it is whole. Raises TransferBroken when the digest is another."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.part")
+    pauses = Pauses(transport.patience_seconds)
+    while True:
+        try:
+            digest = _fetch(transport, path, draft)
+            break
+        except httpx.TransportError as error:
+            if not pauses.wait():
+                draft.unlink(missing_ok=True)
+                raise unreachable(transport.url, error) from error
+    if sha256 not in {None, digest}:
+        draft.unlink()
+        raise TransferBroken(f"{file.name} arrived with another digest than the server has.", hint="Try again.")
+    return draft.replace(file)
+
+
+def _fetch(transport: Transport, path: str, draft: Path) -> str:
+    digest = hashlib.sha256()
+    with transport.stream(path) as response, draft.open("wb") as out:
+        for chunk in response.iter_bytes():
+            digest.update(chunk)
+            out.write(chunk)
+    return digest.hexdigest()
