@@ -1,0 +1,54 @@
+"""Stored pairs and samples leave the object store and become the arrays that the science works on."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from segsmith_shared.pairs.geometry import Geometry, to_model_arrays
+from segsmith_shared.pairs.pair import BoolArray, ByteArray, Pair
+from segsmith_shared.storage.objects import ObjectStore
+
+
+class StoredPair(Protocol):
+    """What a `Pair` row and a `Sample` row have in common."""
+
+    image_digest: str
+    label_digest: str
+
+
+def read_image(png: bytes) -> ByteArray:
+    """One of our own PNGs as uint8 (H, W, 3)."""
+    return np.asarray(Image.open(BytesIO(png), formats=("PNG",)).convert("RGB"))
+
+
+def read_label(png: bytes) -> BoolArray:
+    """One of our own label or region PNGs as bool (H, W)."""
+    return np.asarray(Image.open(BytesIO(png), formats=("PNG",)).convert("L")) >= 128
+
+
+def read_pairs(objects: ObjectStore, stored: Sequence[StoredPair]) -> Iterator[Pair]:
+    """The pairs in their own sizes, in order, a few at a time in memory. Raises ObjectMissing, ObjectCorrupt."""
+    contents = objects.get_many([digest for pair in stored for digest in (pair.image_digest, pair.label_digest)])
+    for pair in stored:
+        yield Pair(pair.image_digest, read_image(next(contents)), read_label(next(contents)))
+
+
+def read_squares(objects: ObjectStore, stored: Sequence[StoredPair], side_px: int, geometry: str) -> ByteArray:
+    """uint8 (n, 4, side, side): red, green, blue and the label as 0 or 255."""
+    squares = np.empty((len(stored), 4, side_px, side_px), np.uint8)
+    for square, pair in zip(squares, read_pairs(objects, stored), strict=True):
+        square[:] = to_model_arrays(pair, side_px, Geometry(geometry))
+    return squares
+
+
+def images_of(squares: ByteArray) -> ByteArray:
+    """uint8 (n, 4, H, W) → the images uint8 (n, H, W, 3)."""
+    return np.ascontiguousarray(squares[:, :3].transpose(0, 2, 3, 1))
+
+
+def labels_of(squares: ByteArray) -> BoolArray:
+    """uint8 (n, 4, H, W) → the labels bool (n, H, W)."""
+    return np.asarray(squares[:, 3] >= 128)
