@@ -75,6 +75,7 @@ class Job(SQLModel, table=True):
     slice_state: Document | None = optional_document()  # what the next slice starts from
     wrap_up_seconds: float = Field(default=0.0, description="what ending the last slice cost: checkpoint and finish")
     claimed_by: str | None = None
+    claimed_at: datetime | None = optional_moment()
     beat_at: datetime | None = optional_moment()
     not_before: datetime | None = optional_moment()
     cancel_requested: bool = False

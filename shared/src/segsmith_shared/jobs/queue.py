@@ -1,0 +1,50 @@
+"""Which jobs may start now, decided in SQL from their needs; nothing is written here."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Subquery, func, or_
+from sqlalchemy import select as sa_select
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col
+
+from segsmith_shared.database.tables import Job, JobDependency, JobStatus
+
+MOST_COUNTED = 64
+ENDED_BADLY = (JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+def may_start() -> ColumnElement[bool]:
+    """Queued, due, and every need has succeeded, or at least ended where the dependency says that this is enough."""
+    need = aliased(Job)
+    unmet = (
+        sa_select(1)
+        .select_from(JobDependency)
+        .join(need, col(need.id) == col(JobDependency.needs_id))
+        .where(
+            col(JobDependency.job_id) == col(Job.id),
+            col(need.status) != JobStatus.SUCCEEDED,
+            ~(col(JobDependency.even_if_failed) & col(need.status).in_(ENDED_BADLY)),
+        )
+        .correlate(Job)
+        .exists()
+    )
+    due = or_(col(Job.not_before).is_(None), col(Job.not_before) <= func.now())
+    return (col(Job.status) == JobStatus.QUEUED) & due & ~unmet
+
+
+def next_claimable(queue: str) -> Select[UUID]:
+    """The id of the job to claim next, locked; jobs that others are claiming are passed over."""
+    return (
+        sa_select(col(Job.id))
+        .where(col(Job.queue) == queue, may_start())
+        .order_by(col(Job.priority), col(Job.created_at), col(Job.id))
+        .limit(1)
+        .with_for_update(skip_locked=True, of=Job)
+    )
+
+
+def claimable_counts(session: Session) -> dict[str, int]:
+    """Queue -> how many of its jobs could start now; queues without any are absent, and counting stops at 64 in all."""
+    some: Subquery = sa_select(col(Job.queue)).where(may_start()).limit(MOST_COUNTED).subquery()
+    counted = session.execute(sa_select(some.c.queue, func.count()).group_by(some.c.queue))
+    return {queue: count for queue, count in counted}  # noqa: C416 - rows, not pairs, for the type checker
