@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from segsmith_shared.plans.cost import evaluations_per_sample
 from segsmith_shared.plans.presets import Preset, preset_named
-from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
+from segsmith_shared.plans.segmentation import segmentation_preset
 from segsmith_shared.plans.specs import (
     ArmSpec,
     ClusterJobSpec,
@@ -292,8 +292,6 @@ def _segment_spec(
         tests=spec.tests,
         preset=study.preset,
         overrides=study.overrides,
-        policy=study.policy,
-        procedure=study.procedure,
         seed=seed_for(spec.seed, "segmentation", seed),
         torch_threads=threads,
     )

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
-Procedure = Literal["authors", "corrected"]
 Geometry = Literal["letterbox", "squash", "crop"]
 
 
@@ -106,9 +105,7 @@ class SegmentationStudySpec(Frozen):
         ),
         max_length=40,
     )
-    seeds: int = Field(3, ge=1, le=50)
-    policy: Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"] = "pool"
-    procedure: Procedure = "corrected"
+    seeds: int = Field(3, ge=1, le=50, description="trainings per arm, told apart by seed")
 
 
 class PipelineSpec(Frozen):
@@ -224,8 +221,6 @@ class SegmentJobSpec(Frozen):
     geometry: Geometry
     preset: str
     overrides: dict[str, Any]
-    policy: str
-    procedure: Procedure
     seed: Seed
     torch_threads: int
 
