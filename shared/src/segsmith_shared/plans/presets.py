@@ -29,23 +29,28 @@ class _Frozen(BaseModel):
 
 
 class NetworkSpec(_Frozen):
-    """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides."""
+    """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides.
+
+    `patch_px` above 1 (ours) works on patches, each pixel of a patch a channel of its own: the cost falls by its square.
+    Between levels, `residual` blocks resample (the paper), or a `convolution`, or `plain` pooling and repetition.
+    """
 
     side_px: int = Field(ge=16, le=512)
+    patch_px: int = Field(ge=1, le=8)
     base_channels: int = Field(ge=16, le=512, multiple_of=16)
     channel_multipliers: tuple[int, ...] = Field(min_length=1, max_length=7)
     residual_blocks: int = Field(ge=1, le=4)
     attention_sides_px: tuple[int, ...]
     head_channels: int = Field(ge=8, le=256)
     norm_groups: int = Field(ge=1, le=64)
-    resampling: Literal["residual", "convolution"]
+    resampling: Literal["residual", "convolution", "plain"]
     dropout: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check_sides(self) -> Self:
-        smallest_px, rest = divmod(self.side_px, 2 ** (len(self.channel_multipliers) - 1))
+        smallest_px, rest = divmod(self.side_px, self.patch_px * 2 ** (len(self.channel_multipliers) - 1))
         if rest or smallest_px < 4:
-            raise ValueError("side_px must halve evenly at each level and stay at 4 or more")
+            raise ValueError("side_px / patch_px must halve evenly at each level and stay at 4 or more")
         if any(self.base_channels * m % self.head_channels for m in self._attending_multipliers()):
             raise ValueError("head_channels must divide the channels of every level that attends")
         if self.base_channels % self.norm_groups:
@@ -54,12 +59,16 @@ class NetworkSpec(_Frozen):
 
     def _attending_multipliers(self) -> list[int]:
         levels = enumerate(self.channel_multipliers)
-        attending = [m for level, m in levels if self.side_px >> level in self.attention_sides_px]
+        attending = [m for level, m in levels if self.level_side_px(level) in self.attention_sides_px]
         return [*attending, self.channel_multipliers[-1]]
+
+    def level_side_px(self, level: int) -> int:
+        """Side of the feature maps at a level, 0 being the finest."""
+        return self.side_px // self.patch_px >> level
 
 
 class DiffusionSpec(_Frozen):
-    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time u in 0..1, shifted log-SNR."""
+    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time in 0..1, shifted log-SNR."""
 
     schedule: Literal["linear", "cosine"]
     timesteps: int = Field(ge=2, le=4000)
@@ -128,7 +137,7 @@ class SamplingSpec(_Frozen):
 
 
 class Preset(_Frozen):
-    """A size and a procedure, every field named. `model_dump(mode="json")` is what a run stores, and reads back equal."""
+    """A size and a procedure, every field named. A run stores `model_dump(mode="json")`, which reads back equal."""
 
     name: str
     procedure: Procedure
@@ -216,6 +225,7 @@ def preset_named(name: str) -> Preset:
 
 _PAPER_NETWORK = NetworkSpec(
     side_px=256,
+    patch_px=1,
     base_channels=256,
     channel_multipliers=(1, 1, 2, 2, 4, 4),
     residual_blocks=2,
@@ -297,13 +307,14 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=48,
+            patch_px=2,
             base_channels=32,
             channel_multipliers=(1, 2, 3),
             residual_blocks=1,
             attention_sides_px=(12,),
             head_channels=32,
             norm_groups=8,
-            resampling="convolution",
+            resampling="plain",
             dropout=0.0,
         ),
         diffusion=_AWARE_DIFFUSION,
@@ -315,13 +326,14 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=64,
+            patch_px=2,
             base_channels=32,
             channel_multipliers=(1, 2, 3, 4),
             residual_blocks=1,
             attention_sides_px=(16, 8),
             head_channels=32,
             norm_groups=8,
-            resampling="convolution",
+            resampling="plain",
             dropout=0.0,
         ),
         diffusion=_AWARE_DIFFUSION,
@@ -333,6 +345,7 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=128,
+            patch_px=1,
             base_channels=128,
             channel_multipliers=(1, 1, 2, 3, 4),
             residual_blocks=2,

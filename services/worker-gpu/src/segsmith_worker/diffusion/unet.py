@@ -2,32 +2,37 @@
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segsmith_shared.plans.presets import NetworkSpec
+from segsmith_worker.randomness import generator_for
 
 PAIR_CHANNELS = 4
 """Red, green, blue, label."""
+_STARTS_AT_ZERO = ("out.2", "out_layers.3", "proj_out")
 
 
 class UNet(nn.Module):
     """Dhariwal and Nichol's U-Net (2021, §3): x (B, C, H, W), times (B,) → (B, out, H, W).
 
-    `region_channel` adds a fifth input, zero-initialised, that says where to redraw: at first it changes nothing, so a
-    four-channel checkpoint can be carried over. `learned_range` doubles the outputs.
+    `region_channel` adds a fifth input that says where to redraw; `learned_range` doubles the outputs. Built by itself
+    the weights are torch's; `new_network` gives those a training starts from.
     """
 
     def __init__(self, spec: NetworkSpec, *, region_channel: bool, learned_range: bool) -> None:
         super().__init__()
         self.base_channels = spec.base_channels
+        self.patch_px = spec.patch_px
+        patch = spec.patch_px**2
         embedded = 4 * spec.base_channels
         widen = nn.Linear(spec.base_channels, embedded)
         self.time_embed = nn.Sequential(widen, nn.SiLU(), nn.Linear(embedded, embedded))
         first = spec.base_channels * spec.channel_multipliers[0]
-        entrance = nn.Conv2d(PAIR_CHANNELS + region_channel, first, 3, padding=1)
+        entrance = nn.Conv2d((PAIR_CHANNELS + region_channel) * patch, first, 3, padding=1)
         self.input_blocks = nn.ModuleList([_Stage(entrance), *_down_path(spec)])
         deepest = spec.base_channels * spec.channel_multipliers[-1]
         self.middle_block = _Stage(
@@ -36,16 +41,14 @@ class UNet(nn.Module):
             _ResidualBlock(spec, deepest, deepest),
         )
         self.output_blocks = nn.ModuleList(_up_path(spec))
-        last = nn.Conv2d(first, PAIR_CHANNELS * (2 if learned_range else 1), 3, padding=1)
-        self.out = nn.Sequential(nn.GroupNorm(spec.norm_groups, first), nn.SiLU(), _zeroed(last))
-        if region_channel:
-            with torch.no_grad():
-                entrance.weight[:, PAIR_CHANNELS:] = 0
+        last = nn.Conv2d(first, PAIR_CHANNELS * (2 if learned_range else 1) * patch, 3, padding=1)
+        self.out = nn.Sequential(nn.GroupNorm(spec.norm_groups, first), nn.SiLU(), last)
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """x (B, 4 or 5, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, 4 or 8, H, W)."""
         embedding = self.time_embed(time_embedding(times, self.base_channels).to(x.dtype))
-        hidden = x.contiguous(memory_format=torch.channels_last)
+        patches = functional.pixel_unshuffle(x, self.patch_px)
+        hidden = patches.contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for stage in self.input_blocks:
             hidden = stage(hidden, embedding)
@@ -53,15 +56,42 @@ class UNet(nn.Module):
         hidden = self.middle_block(hidden, embedding)
         for stage in self.output_blocks:
             hidden = stage(torch.cat([hidden, skips.pop()], dim=1), embedding)
-        output: Tensor = self.out(hidden)
-        return output
+        return functional.pixel_shuffle(self.out(hidden), self.patch_px)
+
+
+def new_network(spec: NetworkSpec, *, region_channel: bool, learned_range: bool, seed: int) -> UNet:
+    """A network to train, its weights a function of the seed, not of torch's global generator.
+
+    The last layer of every branch starts at zero (Dhariwal and Nichol 2021), and so does the region's input: a
+    four-channel checkpoint carried over behaves at first as if the fifth channel were not there.
+    """
+    with torch.device("meta"):
+        network = UNet(spec, region_channel=region_channel, learned_range=learned_range)
+    network = network.to_empty(device="cpu").to(memory_format=torch.channels_last)
+    generator = generator_for(seed, "initial-weights")
+    for name, module in network.named_modules():
+        if isinstance(module, nn.GroupNorm):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            _initialise(module, generator, at_zero=name.endswith(_STARTS_AT_ZERO))
+    if region_channel:
+        entrance = network.get_parameter("input_blocks.0.0.weight")
+        nn.init.zeros_(entrance[:, PAIR_CHANNELS * spec.patch_px**2 :])
+    return network
+
+
+def _initialise(layer: nn.Conv1d | nn.Conv2d | nn.Linear, generator: torch.Generator, *, at_zero: bool) -> None:
+    """Uniform within ±1/√(inputs per output), as torch does, or zero."""
+    bound = 0.0 if at_zero else 1 / math.sqrt(layer.weight[0].numel())
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
 
 def time_embedding(times: Tensor, channels: int) -> Tensor:
     """Cosines then sines of the times (B,) at geometric frequencies 1 … 1/10000: (B, channels), float32."""
     half = channels // 2
     exponents = torch.arange(half, dtype=torch.float32, device=times.device) / half
-    angles = times.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
+    angles = times.float()[:, None] * torch.exp(exponents * -math.log(10_000))
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -70,7 +100,7 @@ class _Stage(nn.Sequential):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]  # Sequential has one input
         for layer in self:
-            x = layer(x, embedding) if isinstance(layer, _ResidualBlock) else layer(x)
+            x = cast("Tensor", layer(x, embedding) if isinstance(layer, _ResidualBlock) else layer(x))
         return x
 
 
@@ -83,14 +113,14 @@ class _ResidualBlock(nn.Module):
         first = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.in_layers = nn.Sequential(nn.GroupNorm(spec.norm_groups, channels), nn.SiLU(), first)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(4 * spec.base_channels, 2 * out_channels))
-        last = _zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         norm = nn.GroupNorm(spec.norm_groups, out_channels)
         self.out_layers = nn.Sequential(norm, nn.SiLU(), nn.Dropout(spec.dropout), last)
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        hidden = self.in_layers[1](self.in_layers[0](x))
+        hidden: Tensor = self.in_layers[1](self.in_layers[0](x))
         hidden = self.in_layers[2](_resampled(hidden, self.resample))
         scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, dim=1)
         hidden = self.out_layers[0](hidden) * (1 + scale) + shift
@@ -108,7 +138,7 @@ class _Attention(nn.Module):
         self.heads = channels // spec.head_channels
         self.norm = nn.GroupNorm(spec.norm_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = _zeroed(nn.Conv1d(channels, channels, 1))
+        self.proj_out = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = self.norm(x).flatten(2)
@@ -119,9 +149,9 @@ class _Attention(nn.Module):
 
 
 class _Downsample(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, convolves: bool) -> None:
         super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if convolves else nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
         halved: Tensor = self.op(x)
@@ -129,9 +159,9 @@ class _Downsample(nn.Module):
 
 
 class _Upsample(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, convolves: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if convolves else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         doubled: Tensor = self.conv(_resampled(x, "up"))
@@ -174,7 +204,7 @@ def _skip_channels(spec: NetworkSpec) -> list[int]:
 
 
 def _attention_at(spec: NetworkSpec, level: int) -> list[nn.Module]:
-    attends = spec.side_px >> level in spec.attention_sides_px
+    attends = spec.level_side_px(level) in spec.attention_sides_px
     width = spec.base_channels * spec.channel_multipliers[level]
     return [_Attention(spec, width)] if attends else []
 
@@ -182,16 +212,11 @@ def _attention_at(spec: NetworkSpec, level: int) -> list[nn.Module]:
 def _resampling(spec: NetworkSpec, channels: int, direction: str) -> nn.Module:
     if spec.resampling == "residual":
         return _ResidualBlock(spec, channels, channels, direction)
-    return _Downsample(channels) if direction == "down" else _Upsample(channels)
+    convolves = spec.resampling == "convolution"
+    return _Downsample(channels, convolves) if direction == "down" else _Upsample(channels, convolves)
 
 
 def _resampled(x: Tensor, direction: str | None) -> Tensor:
     if direction == "down":
         return functional.avg_pool2d(x, 2)
     return functional.interpolate(x, scale_factor=2.0, mode="nearest") if direction == "up" else x
-
-
-def _zeroed(layer: nn.Module) -> nn.Module:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer

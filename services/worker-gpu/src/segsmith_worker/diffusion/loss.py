@@ -1,0 +1,68 @@
+"""What training minimises: the hybrid loss of ε with learned variance, and means over the region only."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from segsmith_worker.diffusion.schedule import (
+    LinearSchedule,
+    learned_log_variance,
+    posterior_log_variance,
+    posterior_mean,
+    x0_from_epsilon,
+)
+
+_HALF_BIN = 1 / 255
+"""Half the distance of two byte values on [−1, 1]."""
+
+
+def hybrid_loss(
+    output: Tensor, x0: Tensor, x_t: Tensor, noise: Tensor, level: Tensor, schedule: LinearSchedule
+) -> Tensor:
+    """L_simple + L_vlb (Nichol and Dhariwal 2021, eq. 16), unreduced: (B, C, H, W) from an output (B, 2C, H, W).
+
+    The variational term is in bits, sees the mean detached, and weighs T/1000, which is the paper's λ of .001·T.
+    `level` is (B,).
+    """
+    epsilon, range_output = output.chunk(2, dim=1)
+    bound = variational_bound(epsilon.detach(), range_output, x0, x_t, level, schedule)
+    return (epsilon - noise) ** 2 + bound * (schedule.steps / 1000)
+
+
+def variational_bound(
+    epsilon: Tensor, range_output: Tensor, x0: Tensor, x_t: Tensor, level: Tensor, schedule: LinearSchedule
+) -> Tensor:
+    """One term of the bound in bits per value, (B, C, H, W): KL(q ‖ p), at level 0 −log p(x₀ | x₁) over byte bins."""
+    alpha_bar = schedule.alphas_bar[level]
+    mean = posterior_mean(x0_from_epsilon(x_t, epsilon, alpha_bar), x_t, schedule, level)
+    log_variance = learned_log_variance(range_output, schedule, level)
+    true_log_variance = posterior_log_variance(schedule)[level].to(x0).reshape(-1, 1, 1, 1)
+    divergence = normal_divergence(posterior_mean(x0, x_t, schedule, level), true_log_variance, mean, log_variance)
+    likelihood = -byte_log_likelihood(x0, mean, 0.5 * log_variance)
+    nats = torch.where(level.reshape(-1, 1, 1, 1) == 0, likelihood, divergence)
+    return nats / math.log(2)
+
+
+def normal_divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
+    """KL of two normal distributions in nats, elementwise."""
+    ratio = log_variance - other_log_variance
+    return 0.5 * (-1 - ratio + ratio.exp() + (mean - other_mean) ** 2 * (-other_log_variance).exp())
+
+
+def byte_log_likelihood(x: Tensor, mean: Tensor, log_deviation: Tensor) -> Tensor:
+    """Log probability, in nats, that the normal puts into the byte bin around x in [−1, 1]; the end bins are open."""
+    above = (x - mean + _HALF_BIN) * (-log_deviation).exp()
+    below = (x - mean - _HALF_BIN) * (-log_deviation).exp()
+    inner = torch.special.ndtr(above) - torch.special.ndtr(below)
+    lower_end, upper_end = torch.special.log_ndtr(above), torch.special.log_ndtr(-below)
+    log_inner = inner.clamp_min(1e-12).log()
+    return torch.where(x < -0.999, lower_end, torch.where(x > 0.999, upper_end, log_inner))
+
+
+def mean_inside(values: Tensor, redraw_region: Tensor | None) -> Tensor:
+    """Mean of values (B, C, H, W) over all channels of the region's pixels (B, 1, H, W), or of all: (B,)."""
+    if redraw_region is None:
+        return values.mean(dim=(1, 2, 3))
+    count = redraw_region.sum(dim=(1, 2, 3)).clamp_min(1) * values.shape[1]
+    return (values * redraw_region).sum(dim=(1, 2, 3)) / count

@@ -1,0 +1,1 @@
+"""Redrawing a part of a pair: regions, RePaint, sampling beside a clean background, and what is accepted."""

@@ -1,0 +1,151 @@
+"""From real pairs to synthetic ones: redraw a region, read the label off the mask channel, accept or reject."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segsmith_shared.plans.presets import SamplingSpec
+from segsmith_shared.problems import InvalidInput
+from segsmith_shared.randomness import seed_for
+from segsmith_worker.diffusion.model import DiffusionModel
+from segsmith_worker.diffusion.sampling import OnEvaluation
+from segsmith_worker.diffusion.training import signed
+from segsmith_worker.inpainting.known_clean import redraw_known_clean
+from segsmith_worker.inpainting.regions import opened_label, redraw_regions
+from segsmith_worker.inpainting.repaint import redraw_with_repaint
+
+BoolArray = NDArray[np.bool_]
+
+
+class RejectionReason(StrEnum):
+    """Why a sampled pair is not kept."""
+
+    NOTHING_TO_REDRAW = "nothing_to_redraw"
+    EMPTY_LABEL = "empty_label"
+    LABEL_OUTSIDE_REGION = "label_outside_region"
+
+
+class ModelCannotRedraw(InvalidInput):
+    """The model was trained for another way of sampling."""
+
+    title = "The model cannot be sampled in this way"
+
+
+@dataclass(frozen=True)
+class RedrawResult:
+    """What became of B sources.
+
+    images uint8 (B, 3, H, W); labels bool (B, H, W); mask_channel float32 (B, H, W), as sampled, before threshold and
+    opening; redraw_regions bool (B, H, W); rejection_reasons, None where the pair is accepted.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mask_channel: Tensor
+    redraw_regions: Tensor
+    rejection_reasons: list[RejectionReason | None]
+
+    @property
+    def accepted(self) -> list[bool]:
+        return [reason is None for reason in self.rejection_reasons]
+
+
+def redraw(
+    model: DiffusionModel,
+    sources: Tensor | None,
+    seeds: Sequence[int],
+    spec: SamplingSpec,
+    on_evaluation: OnEvaluation | None = None,
+) -> RedrawResult:
+    """Make one pair per source uint8 (B, 4, H, W), label 0 or 255, for any B; `sources` may be None for `full`.
+
+    Works in batches of exactly `spec.batch`, the last one filled up with repeats that are dropped again: so a pair is
+    bit-equal whatever its neighbours, order and worker, on the same thread count. Raises `ModelCannotRedraw`.
+    `on_evaluation` counts within each batch; what it raises ends the run.
+    """
+    _check_model(model, spec)
+    if sources is None:
+        sources = torch.zeros(len(seeds), 4, model.side_px, model.side_px, dtype=torch.uint8)
+    _check_sources(model, sources, seeds)
+    parts = []
+    for start in range(0, len(seeds), spec.batch):
+        chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
+        count = min(spec.batch, len(seeds) - start)
+        parts.append(_redraw_batch(model, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
+    return _joined(parts)
+
+
+def choose_cluster(
+    seed: int, source: int, sample: int, own_cluster: int, cluster_count: int, spec: SamplingSpec
+) -> int:
+    """Which cluster's model redraws this sample: the source's own, or any of all k with equal chance (paper, §2.4)."""
+    if spec.cluster_choice == "own":
+        return own_cluster
+    return seed_for(seed, "cluster-choice", source, sample) % cluster_count
+
+
+def _redraw_batch(
+    model: DiffusionModel,
+    sources: Tensor,
+    seeds: list[int],
+    count: int,
+    spec: SamplingSpec,
+    on_evaluation: OnEvaluation | None,
+) -> RedrawResult:
+    label_masks = sources[:, 3].numpy() >= 128
+    regions = redraw_regions(label_masks, spec)
+    sampler = redraw_with_repaint if spec.sampler == "repaint" else redraw_known_clean
+    region = torch.from_numpy(regions)[:, None].float().to(model.device)
+    drawn = sampler(model, signed(sources).to(model.device), region, seeds, spec, on_evaluation).cpu()[:count]
+    images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    labels = np.stack([opened_label(mask, spec) for mask in drawn[:, 3].numpy() > 0])
+    regions, label_masks, sources = regions[:count], label_masks[:count], sources[:count]
+    if spec.paste_known:
+        images = torch.where(torch.from_numpy(regions)[:, None], images, sources[:, :3])
+        labels = np.where(regions, labels, label_masks)
+    reasons = [_rejection(label, region, spec) for label, region in zip(labels, regions, strict=True)]
+    return RedrawResult(images, torch.from_numpy(labels), drawn[:, 3].clone(), torch.from_numpy(regions), reasons)
+
+
+def _rejection(label: BoolArray, region: BoolArray, spec: SamplingSpec) -> RejectionReason | None:
+    if not region.any():
+        return RejectionReason.NOTHING_TO_REDRAW
+    if not label.any():
+        return RejectionReason.EMPTY_LABEL
+    if spec.redraw == "lesion" and not (label & region).any():
+        return RejectionReason.LABEL_OUTSIDE_REGION
+    return None
+
+
+def _joined(parts: list[RedrawResult]) -> RedrawResult:
+    return RedrawResult(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.mask_channel for part in parts]),
+        torch.cat([part.redraw_regions for part in parts]),
+        [reason for part in parts for reason in part.rejection_reasons],
+    )
+
+
+def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
+    training = model.preset.training
+    if (spec.sampler == "ancestral_known_clean") != training.inpainting_aware:
+        wanted = "ancestral_known_clean" if training.inpainting_aware else "repaint"
+        raise ModelCannotRedraw(f"The model was trained for {wanted}, not {spec.sampler}.", hint=f"Choose {wanted}.")
+    share = {"background": training.region_background_share, "full": training.region_full_share}.get(spec.redraw, 1.0)
+    if training.inpainting_aware and share == 0:
+        raise ModelCannotRedraw(
+            f"The model never saw a {spec.redraw} region in training.",
+            hint=f"Train with region_{spec.redraw}_share above 0.",
+        )
+
+
+def _check_sources(model: DiffusionModel, sources: Tensor, seeds: Sequence[int]) -> None:
+    shape = (len(seeds), 4, model.side_px, model.side_px)
+    if not seeds or sources.dtype != torch.uint8 or tuple(sources.shape) != shape:
+        raise ValueError(f"sources must be uint8 {shape}, one per seed, not {sources.dtype} {tuple(sources.shape)}")

@@ -1,0 +1,115 @@
+"""Where to redraw, and how a sampled mask channel becomes a label. Pixels are meant at 256 and scale with the side."""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segsmith_shared.plans.presets import REFERENCE_SIDE_PX, SamplingSpec, TrainingSpec
+from segsmith_shared.randomness import numpy_generator_for
+
+BoolArray = NDArray[np.bool_]
+
+
+def scaled_px(at_reference_px: float, side_px: int) -> float:
+    """A length meant at 256 px, at this side: 20 → 5 at 64 px."""
+    return at_reference_px * side_px / REFERENCE_SIDE_PX
+
+
+def redraw_regions(label_masks: BoolArray, spec: SamplingSpec) -> BoolArray:
+    """Label masks (B, H, W) → what to redraw (B, H, W): the dilated lesion, all but it, or everything."""
+    if spec.redraw == "full":
+        return np.ones_like(label_masks)
+    radius_px = round(scaled_px(spec.dilation_px, label_masks.shape[-1]))
+    kernel = _ellipse(2 * radius_px + (spec.dilation_kernel == "odd"))
+    dilated = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) > 0 for mask in label_masks])
+    return ~dilated if spec.redraw == "background" else dilated
+
+
+def opened_label(label_mask: BoolArray, spec: SamplingSpec) -> BoolArray:
+    """Morphological opening of one label (H, W).
+
+    `even` (authors): one fixed kernel, which erases lesions smaller than it. `odd`: never larger than a quarter of the
+    equivalent diameter of the largest lesion, so that a lesion cannot be erased by cleaning it.
+    """
+    side_px = label_mask.shape[-1]
+    wanted_px = scaled_px(spec.opening_px, side_px)
+    if spec.opening_kernel == "even":
+        size_px = round(wanted_px)
+    else:
+        size_px = _largest_odd(min(max(3.0, wanted_px), _equivalent_diameter_px(label_mask) / 4))
+    if spec.opening_px == 0 or size_px < 2:
+        return label_mask
+    opened: BoolArray = cv2.morphologyEx(label_mask.astype(np.uint8), cv2.MORPH_OPEN, _ellipse(size_px)) > 0
+    return opened
+
+
+def training_regions(label_masks: BoolArray, spec: TrainingSpec, seed: int, positions: Sequence[int]) -> BoolArray:
+    """One varied region per image (B, H, W), drawn from (seed, position): else the label would be the eroded region.
+
+    A covering ellipse, all but the dilated lesion, the whole picture, or the lesion dilated by a random distance.
+    """
+    pairs = zip(label_masks, positions, strict=True)
+    return np.stack([_training_region(mask, spec, numpy_generator_for(seed, "region", at)) for mask, at in pairs])
+
+
+def _training_region(label_mask: BoolArray, spec: TrainingSpec, rng: np.random.Generator) -> BoolArray:
+    kind = rng.random()
+    side_px = label_mask.shape[-1]
+    distance_px = scaled_px(rng.uniform(spec.region_dilation_px_low, spec.region_dilation_px_high), side_px)
+    if kind < spec.region_full_share:
+        return np.ones_like(label_mask)
+    if kind < spec.region_full_share + spec.region_background_share:
+        return ~_within(label_mask, distance_px)
+    share = spec.region_full_share + spec.region_background_share + spec.region_ellipse_share
+    if kind < share or not label_mask.any():
+        return _covering_ellipse(label_mask, rng)
+    return _within(label_mask, distance_px)
+
+
+def _within(label_mask: BoolArray, distance_px: float) -> BoolArray:
+    """All pixels at most this far from the lesion; none where there is no lesion."""
+    if not label_mask.any():
+        return np.zeros_like(label_mask)
+    outside = (~label_mask).astype(np.uint8)
+    near: BoolArray = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= distance_px
+    return near
+
+
+def _covering_ellipse(label_mask: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """A random ellipse that holds every lesion pixel, or lies anywhere if there is none."""
+    side_px = label_mask.shape[-1]
+    rows, columns = np.nonzero(label_mask) if label_mask.any() else rng.uniform(0.2, 0.8, size=(2, 1)) * side_px
+    centre = np.array([rows.mean(), columns.mean()]) + rng.normal(0, 0.04 * side_px, size=2)
+    angle, stretch = rng.uniform(0, math.pi), math.sqrt(rng.uniform(1, 1.7))
+
+    def distance_px(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+        dy, dx = y - centre[0], x - centre[1]
+        along = (dx * math.cos(angle) + dy * math.sin(angle)) / stretch
+        aside = (dy * math.cos(angle) - dx * math.sin(angle)) * stretch
+        reach: NDArray[np.float64] = np.hypot(along, aside)
+        return reach
+
+    y, x = np.mgrid[0:side_px, 0:side_px].astype(np.float64)
+    needed_px = distance_px(rows.astype(np.float64), columns.astype(np.float64)).max()
+    radius_px = max(needed_px * rng.uniform(1.02, 1.4), 0.08 * side_px)
+    inside: BoolArray = distance_px(y, x) <= radius_px
+    return inside
+
+
+def _ellipse(size_px: int) -> NDArray[np.uint8]:
+    kernel: NDArray[np.uint8] = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(size_px, 1),) * 2).astype(np.uint8)
+    return kernel
+
+
+def _largest_odd(at_most: float) -> int:
+    return max(1, 2 * math.floor((at_most + 1) / 2) - 1)
+
+
+def _equivalent_diameter_px(label_mask: BoolArray) -> float:
+    """Diameter of the disc as large as the largest connected lesion; 0 where there is none."""
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(label_mask.astype(np.uint8))
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    return 2 * math.sqrt(areas.max() / math.pi) if len(areas) else 0.0
