@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
-from segsmith_shared.plans.cost import evaluations_per_sample
+from segsmith_shared.plans.cost import generation_cost, training_cost
 from segsmith_shared.plans.presets import Preset, preset_named
-from segsmith_shared.plans.segmentation import segmentation_preset
+from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import (
     ArmSpec,
     ClusterJobSpec,
@@ -207,12 +207,15 @@ def _recipe_cost(spec: PipelineSpec, recipe: Recipe, preset: Preset, source_coun
     clusters = len(spec.clustering.imported or ()) or spec.clustering.k
     models = clusters if recipe.strategy == "per_cluster" else 1
     samples = min(recipe.source_limit or source_count, source_count) * preset.sampling.samples_per_source
+    training, generation = training_cost(preset), generation_cost(preset, samples)
     return [
-        CostLine(f"{recipe.name}: models to train (at most)", models, "models"),
-        CostLine(f"{recipe.name}: training (at most)", models * preset.training.images_total, "images"),
+        CostLine(f"{recipe.name}: models (at most)", models, "models"),
+        CostLine(f"{recipe.name}: training (at most)", models * training.images, "images"),
+        CostLine(f"{recipe.name}: training (at most)", models * training.flops, "FLOP"),
         CostLine(f"{recipe.name}: samples", samples, "pairs"),
-        CostLine(f"{recipe.name}: each sample", evaluations_per_sample(preset), "U-Net evaluations"),
-        CostLine(f"{recipe.name}: all samples", samples * evaluations_per_sample(preset), "U-Net evaluations"),
+        CostLine(f"{recipe.name}: each sample", generation.evaluations_per_sample, "U-Net evaluations"),
+        CostLine(f"{recipe.name}: all samples", generation.evaluations, "U-Net evaluations"),
+        CostLine(f"{recipe.name}: all samples", generation.flops, "FLOP"),
     ]
 
 
@@ -292,6 +295,7 @@ def _segment_spec(
         tests=spec.tests,
         preset=study.preset,
         overrides=study.overrides,
+        policy=study.policy,
         seed=seed_for(spec.seed, "segmentation", seed),
         torch_threads=threads,
     )

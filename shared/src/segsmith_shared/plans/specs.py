@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
+SliceSeconds = Annotated[
+    float | None, Field(gt=0, description="how long a slice lasts; the installation's unless given")
+]
+Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
 Geometry = Literal["letterbox", "squash", "crop"]
 
 
@@ -106,6 +110,7 @@ class SegmentationStudySpec(Frozen):
         max_length=40,
     )
     seeds: int = Field(3, ge=1, le=50, description="trainings per arm, told apart by seed")
+    policy: Policy = Field("pool", description="how synthetic pairs join real ones in a mixed arm")
 
 
 class PipelineSpec(Frozen):
@@ -175,6 +180,7 @@ class TrainJobSpec(Frozen):
     preset: dict[str, Any]
     seed: Seed
     torch_threads: int
+    slice_seconds: SliceSeconds = None
     clustering_id: UUID | None = None
     cluster: int | None = None
 
@@ -186,6 +192,7 @@ class GenerateJobSpec(Frozen):
     share: int = Field(ge=0)
     shares: int = Field(ge=1)
     torch_threads: int
+    slice_seconds: SliceSeconds = None
 
 
 class GenerationOrder(Frozen):
@@ -221,8 +228,10 @@ class SegmentJobSpec(Frozen):
     geometry: Geometry
     preset: str
     overrides: dict[str, Any]
+    policy: Policy
     seed: Seed
     torch_threads: int
+    slice_seconds: SliceSeconds = None
 
 
 class ReportJobSpec(Frozen):

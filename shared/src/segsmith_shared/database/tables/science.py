@@ -93,6 +93,7 @@ class Sample(SQLModel, table=True):
     source_label_digest: str
     evaluations: int = Field(description="U-Net evaluations spent on this sample")
     lesion_fraction: float
+    lesion_count: int
     provenance: Document = document()  # sampler parameters, procedure, torch threads, batch size, code version
     created_at: datetime = moment()
 

@@ -1,0 +1,18 @@
+"""The steps of the gpu queue: read inputs, call the science, write outputs. The only modules that know both sides."""
+
+from segsmith_shared.database.tables import JobKind
+
+STEPS = {
+    JobKind.CLUSTER: "segsmith_worker.steps.cluster:run",
+    JobKind.TRAIN: "segsmith_worker.steps.train:run",
+    JobKind.GENERATE: "segsmith_worker.steps.generate:run",
+    JobKind.SEGMENT: "segsmith_worker.steps.segment:run",
+    JobKind.PROBE: "segsmith_shared.jobs.probe:run",
+}
+PRELOAD = [
+    "torch",
+    "segsmith_worker.steps.cluster",
+    "segsmith_worker.steps.train",
+    "segsmith_worker.steps.generate",
+    "segsmith_worker.steps.segment",
+]

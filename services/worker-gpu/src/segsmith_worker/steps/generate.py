@@ -1,0 +1,226 @@
+"""The generate job: redraw a share of a generation's sources, batch by batch; the last job of all closes the sets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import torch
+from segsmith_shared.plans.cost import generation_cost
+from sqlmodel import Session, select
+
+from segsmith_shared.database.generations import close_generation_when_done, models_of
+from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.tables import Clustering, Generation, Model, Sample
+from segsmith_shared.database.tables import Pair as StoredPair
+from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
+from segsmith_shared.pairs.geometry import place
+from segsmith_shared.pairs.lesions import count_lesions
+from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder
+from segsmith_shared.problems import Conflict, NotFound
+from segsmith_shared.randomness import numpy_generator_for, seed_for
+from segsmith_shared.storage import checkpoints
+from segsmith_shared.storage.pair_arrays import read_squares
+from segsmith_shared.versions import code_version
+from segsmith_worker.device import device_name
+from segsmith_worker.diffusion.model import DiffusionModel
+from segsmith_worker.diffusion.sampling import OnEvaluation, SamplingReport
+from segsmith_worker.inpainting.redraw import RedrawResult, choose_cluster, redraw
+from segsmith_worker.steps.sample_storage import StoredSample, store_samples
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample to make: from which source, with which cluster's model, under which seed."""
+
+    source: StoredPair
+    sample_index: int
+    model: Model
+    seed: int
+
+
+def run(context: StepContext) -> Outcome:
+    """Every batch is stored at once, so a cut run goes on at the first batch whose samples are not all there."""
+    spec = GenerateJobSpec.model_validate(context.spec)
+    with context.reading() as session:
+        generation = session.get(Generation, spec.generation_id)
+        if generation is None:
+            raise NotFound(f"There is no generation {spec.generation_id}.")
+        order = GenerationOrder.model_validate(generation.spec)
+        draws = planned_draws(session, generation, order, spec)
+        done = set(
+            session.exec(select(Sample.source_pair_id, Sample.sample_index).where(Sample.job_id == context.job_id))
+        )
+    preset = Preset.model_validate(order.preset)
+    batches = list(in_batches(draws, preset.sampling.batch))
+    progress = Progress(context, generation_cost(preset, 1).evaluations_per_sample, len(batches))
+    network = Network(context)
+    for number, batch in enumerate(batches):
+        if all((draw.source.id, draw.sample_index) in done for draw in batch):
+            continue
+        if context.slice_is_over():
+            return SliceDone(state={})
+        try:
+            rows = _make(context, order, preset, network.of(batch[0].model), batch, progress.of_batch(number))
+        except StopAskedFor:
+            return Stopped(state={})
+        context.store(rows)
+    return Finished(
+        outputs={"samples": len(draws)},
+        in_transaction=lambda session: close_generation_when_done(session, spec.generation_id, context.job_id),
+    )
+
+
+def planned_draws(
+    session: Session, generation: Generation, order: GenerationOrder, spec: GenerateJobSpec
+) -> list[Draw]:
+    """This job's samples, those of one model together. Which model redraws a source depends on the seed alone."""
+    preset = Preset.model_validate(order.preset)
+    models = models_of(session, generation)
+    if not models:
+        raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
+    sources = chosen_sources(pairs_of(session, order.pairs), order)[spec.share :: spec.shares]
+    own = _own_models(session, models, sources)
+    draws = [
+        Draw(
+            source=source,
+            sample_index=index,
+            model=models[
+                choose_cluster(order.seed, source.position, index, own[source.id], len(models), preset.sampling)
+            ],
+            seed=seed_for(order.seed, "sample", source.position, index),
+        )
+        for index in range(1, preset.sampling.samples_per_source + 1)
+        for source in sources
+    ]
+    return sorted(draws, key=lambda draw: (draw.model.cluster or 0, draw.sample_index, draw.source.position))
+
+
+def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list[StoredPair]:
+    """All sources, or `source_limit` of them drawn by the seed, by position."""
+    if order.source_limit is None or order.source_limit >= len(stored):
+        return list(stored)
+    drawn = numpy_generator_for(order.seed, "sources").permutation(len(stored))[: order.source_limit]
+    return [stored[index] for index in sorted(drawn)]
+
+
+def in_batches(draws: Sequence[Draw], size: int) -> Iterator[Sequence[Draw]]:
+    """Runs of at most `size` draws of one model."""
+    start = 0
+    while start < len(draws):
+        end = start
+        while end < len(draws) and end - start < size and draws[end].model.id == draws[start].model.id:
+            end += 1
+        yield draws[start:end]
+        start = end
+
+
+def _own_models(session: Session, models: Sequence[Model], sources: Sequence[StoredPair]) -> dict[UUID, int]:
+    """Pair id -> position of its own cluster's model among `models`; the full strategy has but one."""
+    clustering = session.get(Clustering, models[0].clustering_id) if models[0].clustering_id else None
+    if clustering is None:
+        return dict.fromkeys((source.id for source in sources), 0)
+    position = {model.cluster: index for index, model in enumerate(models)}
+    return {source.id: position[clustering.assignments[str(source.id)]] for source in sources}
+
+
+class StopAskedFor(Exception):
+    """Raised inside a batch: what it had drawn is given up, and drawn again bit-equal when the job goes on."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the job is, counted in U-Net evaluations of a batch."""
+
+    context: StepContext
+    evaluations: int
+    batch_count: int
+
+    def of_batch(self, number: int) -> OnEvaluation:
+        """The callback of one batch."""
+
+        def on_evaluation(report: SamplingReport) -> None:
+            done = number * self.evaluations + report.evaluations_done
+            self.context.progress(done, self.batch_count * self.evaluations, "evaluations")
+            if self.context.stop_requested():
+                raise StopAskedFor
+
+        return on_evaluation
+
+
+class Network:
+    """The model in memory: one at a time, because batches of one model follow each other."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._loaded: tuple[UUID, DiffusionModel] | None = None
+
+    def of(self, model: Model) -> DiffusionModel:
+        """The averaged weights of a stored model, verified as they are read."""
+        if self._loaded is None or self._loaded[0] != model.id:
+            tensors, _ = checkpoints.load(self._context.objects, model.checkpoint_digest)
+            preset = Preset.model_validate(model.preset)
+            self._loaded = (model.id, DiffusionModel.from_tensors(preset, tensors, device=device_name()))
+        return self._loaded[1]
+
+
+def _stored_already(session: Session, job_id: UUID) -> set[tuple[UUID, int]]:
+    return set(session.exec(select(Sample.source_pair_id, Sample.sample_index).where(Sample.job_id == job_id)))
+
+
+def _make(
+    context: StepContext,
+    order: GenerationOrder,
+    preset: Preset,
+    model: DiffusionModel,
+    batch: Sequence[Draw],
+    on_evaluation: OnEvaluation,
+) -> list[Sample]:
+    squares = read_squares(context.objects, [draw.source for draw in batch], preset.network.side_px, order.geometry)
+    seeds = [draw.seed for draw in batch]
+    result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation)
+    stored = store_samples(context.objects, squares, result)
+    return [_row(context, order, preset, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
+
+
+def _row(
+    context: StepContext,
+    order: GenerationOrder,
+    preset: Preset,
+    draw: Draw,
+    result: RedrawResult,
+    index: int,
+    stored: StoredSample,
+) -> Sample:
+    spec = GenerateJobSpec.model_validate(context.spec)
+    label = result.labels[index].numpy()
+    placement = place(order.geometry, draw.source.width_px, draw.source.height_px, preset.network.side_px)
+    return Sample(
+        generation_id=spec.generation_id,
+        job_id=context.job_id,
+        source_pair_id=draw.source.id,
+        model_id=draw.model.id,
+        cluster=draw.model.cluster,
+        sample_index=draw.sample_index,
+        seed=draw.seed,
+        accepted=result.accepted[index],
+        rejection_reason=result.rejection_reasons[index],
+        image_digest=stored.image,
+        label_digest=stored.label,
+        region_digest=stored.region,
+        source_digest=stored.source,
+        source_label_digest=stored.source_label,
+        thumbnail_digest=stored.thumbnail,
+        overlay_digest=stored.overlay,
+        evaluations=generation_cost(preset, 1).evaluations_per_sample,
+        lesion_fraction=float(label.mean()),
+        lesion_count=count_lesions(label)[0],
+        provenance={
+            "sampling": preset.sampling.model_dump(mode="json"),
+            "procedure": preset.procedure,
+            "placement": placement.as_document(),
+            "torch_threads": spec.torch_threads,
+            "device": device_name(),
+            "code_version": code_version(),
+        },
+    )

@@ -1,0 +1,166 @@
+"""The segment job: one segmentation model of one arm and seed, trained in slices and scored on every test set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session, col, select
+from torch import Tensor
+
+from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.tables import Pair as StoredPair
+from segsmith_shared.database.tables import Sample, SegmentationRun
+from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
+from segsmith_shared.plans.segmentation import SegmentationSpec
+from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
+from segsmith_shared.plans.specs import SegmentJobSpec
+from segsmith_shared.storage import checkpoints
+from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
+from segsmith_shared.vision.features import Interrupted
+from segsmith_shared.vision.weights import WeightsMissing, read_weights, verify_weights
+from segsmith_worker.segmentation import training
+from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
+from segsmith_worker.segmentation.scores import score
+
+
+@dataclass(frozen=True)
+class StoredArm:
+    """The rows an arm reads: real pairs, and per set its accepted samples with the names of their sources."""
+
+    real: Sequence[StoredPair]
+    sets: dict[str, list[tuple[Sample, str]]]
+    tests: dict[str, list[StoredPair]]
+
+
+def run(context: StepContext) -> Outcome:
+    """Resumes bit-equal from the last checkpoint; the best weights by validation IoU are scored."""
+    job = SegmentJobSpec.model_validate(context.spec)
+    spec = segmentation_preset(job.preset).with_overrides(job.overrides)
+    with context.reading() as session:
+        stored = _stored_arm(session, job)
+    data, manifest = _arm_data(context, job, spec, stored)
+    state = _state(context, job, spec)
+
+    def on_step(report: training.StepReport) -> bool:
+        context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
+        return context.stop_requested() is not None or context.slice_is_over()
+
+    training.train(state, data, spec, on_step=on_step)
+    if state.step < spec.steps:
+        slice_state = {"checkpoint": _checkpoint(context, job, state)}
+        return Stopped(state=slice_state) if context.stop_requested() else SliceDone(state=slice_state)
+    try:
+        scores = _scores(context, job, spec, state, stored)
+    except Interrupted:
+        return Stopped(state={"checkpoint": _checkpoint(context, job, state)})
+    return Finished(outputs={"scores": scores}, rows=[_run_row(context, job, spec, state, data, manifest, scores)])
+
+
+def _stored_arm(session: Session, job: SegmentJobSpec) -> StoredArm:
+    sets = {}
+    for label, (generation_id, index) in job.sets.items():
+        query = (
+            select(Sample, StoredPair.name)
+            .join(StoredPair, col(Sample.source_pair_id) == col(StoredPair.id))
+            .where(Sample.generation_id == generation_id, Sample.sample_index == index, col(Sample.accepted))
+            .order_by(col(StoredPair.position))
+        )
+        sets[label] = [(sample, name) for sample, name in session.exec(query)]
+    tests = {test.name: pairs_of(session, test.pairs) for test in job.tests}
+    return StoredArm(pairs_of(session, job.pairs), sets, tests)
+
+
+def _arm_data(
+    context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec, stored: StoredArm
+) -> tuple[SegmentationData, dict[str, Any]]:
+    names = [pair.name for pair in stored.real]
+    squares = read_squares(context.objects, stored.real, spec.side_px, job.geometry)
+    real = Pairs(images_of(squares), labels_of(squares), names, names)
+    sets = []
+    for label, samples in stored.sets.items():
+        rows, sources = [sample for sample, _ in samples], [name for _, name in samples]
+        squares = read_squares(context.objects, rows, spec.side_px, job.geometry)
+        own_names = [f"{label}/{source}" for source in sources]
+        sets.append(Pairs(images_of(squares), labels_of(squares), sources, own_names))
+    return prepare_arm(
+        real,
+        sets,
+        use_real=job.arm.real,
+        real_limit=job.arm.real_limit,
+        policy=job.policy,
+        validation_fraction=spec.validation_fraction,
+        seed=job.seed,
+    )
+
+
+def _state(context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec) -> training.SegmentationState:
+    digest = (context.slice_state or {}).get("checkpoint")
+    if digest:
+        tensors, _ = checkpoints.load(context.objects, digest)
+        return training.SegmentationState.from_tensors(tensors, spec)
+    return training.SegmentationState.new(spec, job.seed, _encoder_weights(spec, context.settings.weights_dir))
+
+
+def _encoder_weights(spec: SegmentationSpec, folder: Path | None) -> dict[str, Tensor] | None:
+    """The pretrained encoder the spec pins, verified; None trains the encoder from scratch."""
+    if spec.encoder_weights is None:
+        return None
+    if folder is None:
+        raise WeightsMissing(
+            f"The encoder weights {spec.encoder_weights.file_name} are asked for, and no weights folder is set.",
+            hint="Set WEIGHTS_DIR, or leave encoder_weights out.",
+        )
+    return read_weights(verify_weights(folder / spec.encoder_weights.file_name, spec.encoder_weights.sha256))
+
+
+def _checkpoint(context: StepContext, job: SegmentJobSpec, state: training.SegmentationState) -> str:
+    manifest = {"kind": "segmentation", "arm": job.arm.name, "seed": job.seed, "step": state.step}
+    return checkpoints.save(context.objects, state.to_tensors(), manifest)
+
+
+def _scores(
+    context: StepContext,
+    job: SegmentJobSpec,
+    spec: SegmentationSpec,
+    state: training.SegmentationState,
+    stored: StoredArm,
+) -> dict[str, dict[str, float]]:
+    """Test set -> metric -> value, under the metrics' exact names (science §7)."""
+    network = training.best_network(state, spec)
+    scores = {}
+    for name, pairs in stored.tests.items():
+        squares = read_squares(context.objects, pairs, spec.side_px, job.geometry)
+        probabilities = training.predict(
+            network, images_of(squares), spec, on_step=lambda *_: context.stop_requested() is not None
+        )
+        scores[name] = score(probabilities, labels_of(squares)).figures()
+    return scores
+
+
+def _run_row(
+    context: StepContext,
+    job: SegmentJobSpec,
+    spec: SegmentationSpec,
+    state: training.SegmentationState,
+    data: SegmentationData,
+    manifest: dict[str, Any],
+    scores: dict[str, dict[str, float]],
+) -> SegmentationRun:
+    return SegmentationRun(
+        job_id=context.job_id,
+        pipeline_id=context.pipeline_id,
+        arm=job.arm.name,
+        seed=job.seed,
+        parameters=spec.model_dump(mode="json")
+        | {
+            "training_pairs": len(data.images),
+            "validation_pairs": len(data.validation_images),
+            "best_step": state.best_step,
+            "best_validation_iou": state.best_iou,
+        },
+        training_manifest=manifest,
+        curve=state.curve,
+        scores=scores,
+        checkpoint_digest=_checkpoint(context, job, state),
+    )

@@ -1,0 +1,133 @@
+"""The train job: one diffusion model on one cluster's pairs (or all), in slices that each end in a checkpoint."""
+
+from typing import Any
+from uuid import UUID
+
+import torch
+from sqlmodel import Session, col, delete
+
+from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.tables import Checkpoint, Clustering, Model
+from segsmith_shared.database.tables import Pair as StoredPair
+from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped, StopReason
+from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.specs import TrainJobSpec
+from segsmith_shared.problems import NotFound
+from segsmith_shared.randomness import seed_for
+from segsmith_shared.storage import checkpoints
+from segsmith_shared.storage.pair_arrays import read_squares
+from segsmith_worker.device import device_name
+from segsmith_worker.diffusion.training import StepReport, TrainingState, train
+from segsmith_worker.steps.curve import Curve
+from segsmith_worker.steps.training_preview import Previews
+
+WHOLE = -1
+"""Position of the full strategy's model among the clusters, for its seed."""
+
+
+def run(context: StepContext) -> Outcome:
+    """Train until the slice is over or `images_total` are seen; resumes bit-equal from the last checkpoint."""
+    spec = TrainJobSpec.model_validate(context.spec)
+    preset = Preset.model_validate(spec.preset)
+    with context.reading() as session:
+        stored = training_pairs(session, spec)
+    squares = torch.from_numpy(read_squares(context.objects, stored, preset.network.side_px, spec.geometry))
+    seed = seed_for(spec.seed, f"train {spec.recipe}", WHOLE if spec.cluster is None else spec.cluster)
+    state = _state(context, preset, seed)
+    curve = Curve.from_document((context.slice_state or {}).get("curve"), preset.training.images_total)
+    previews = Previews(context, preset, squares, seed)
+
+    def on_step(report: StepReport) -> bool:
+        curve.add(report.images_seen, report.loss)
+        context.progress(report.images_seen, preset.training.images_total, "images", loss=round(report.loss, 5))
+        previews.show_when_due(state, report.images_seen)
+        return context.stop_requested() is not None or context.slice_is_over()
+
+    train(state, squares, preset, seed=seed, until_images_seen=preset.training.images_total, on_step=on_step)
+    return _outcome(context, spec, preset, state, curve, len(stored))
+
+
+def training_pairs(session: Session, spec: TrainJobSpec) -> list[StoredPair]:
+    """The pairs of the job's cluster, or all of them. Raises NotFound when the clustering is gone."""
+    stored = pairs_of(session, spec.pairs)
+    if spec.clustering_id is None:
+        return stored
+    clustering = session.get(Clustering, spec.clustering_id)
+    if clustering is None:
+        raise NotFound(f"There is no clustering {spec.clustering_id}.")
+    return [pair for pair in stored if clustering.assignments[str(pair.id)] == spec.cluster]
+
+
+def _state(context: StepContext, preset: Preset, seed: int) -> TrainingState:
+    if context.slice_state and context.slice_state.get("checkpoint"):
+        tensors, _ = checkpoints.load(context.objects, context.slice_state["checkpoint"])
+        return TrainingState.from_tensors(preset, tensors, device=device_name())
+    return TrainingState.start(preset, seed, device=device_name())
+
+
+def _outcome(
+    context: StepContext, spec: TrainJobSpec, preset: Preset, state: TrainingState, curve: Curve, pair_count: int
+) -> Outcome:
+    finished = state.images_seen >= preset.training.images_total
+    reason = context.stop_requested()
+    if reason == StopReason.CANCEL and not finished:
+        return Stopped(state=context.slice_state or {})  # nobody will go on from here: spare the checkpoint
+    checkpoint = _checkpoint(context, spec, state)
+    slice_state = {"checkpoint": checkpoint.manifest_digest, "curve": curve.as_document()}
+
+    def replace_older(session: Session) -> None:
+        _drop_older(session, context.job_id)
+        session.add(checkpoint)
+
+    if finished:
+        model = _model(context, spec, state, curve, checkpoint, pair_count)
+        outputs = {"model_id": str(model.id), "images_seen": state.images_seen, "final_loss": curve.last_loss}
+        return Finished(outputs=outputs, rows=[model], in_transaction=replace_older)
+    if reason is not None:
+        return Stopped(state=slice_state, in_transaction=replace_older)
+    return SliceDone(state=slice_state, in_transaction=replace_older)
+
+
+def _checkpoint(context: StepContext, spec: TrainJobSpec, state: TrainingState) -> Checkpoint:
+    tensors = state.to_tensors()
+    manifest: dict[str, Any] = {
+        "kind": "training",
+        "recipe": spec.recipe,
+        "cluster": spec.cluster,
+        "images_seen": state.images_seen,
+        "preset": spec.preset,
+    }
+    digest = checkpoints.save(context.objects, tensors, manifest)
+    return Checkpoint(
+        job_id=context.job_id,
+        images_seen=state.images_seen,
+        manifest_digest=digest,
+        size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+    )
+
+
+def _drop_older(session: Session, job_id: UUID) -> None:
+    """The newest checkpoint and the milestones stay; unreferenced objects go at the next collection."""
+    session.exec(delete(Checkpoint).where(col(Checkpoint.job_id) == job_id, col(Checkpoint.milestone).is_(False)))
+
+
+def _model(
+    context: StepContext,
+    spec: TrainJobSpec,
+    state: TrainingState,
+    curve: Curve,
+    checkpoint: Checkpoint,
+    pair_count: int,
+) -> Model:
+    return Model(
+        job_id=context.job_id,
+        recipe=spec.recipe,
+        clustering_id=spec.clustering_id,
+        cluster=spec.cluster,
+        preset=spec.preset,
+        images_seen=state.images_seen,
+        training_images=pair_count,
+        weights="ema",
+        checkpoint_digest=checkpoint.manifest_digest,
+        curve=curve.as_document(),
+    )

@@ -1,0 +1,128 @@
+"""Generations in Postgres: whose models they use, and the moment when their samples become dataset versions."""
+
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from segsmith_shared.database.tables import (
+    DatasetVersion,
+    Generation,
+    Job,
+    JobKind,
+    JobStatus,
+    Model,
+    Origin,
+    Pair,
+    Sample,
+)
+
+
+def models_of(session: Session, generation: Generation) -> Sequence[Model]:
+    """The models of the generation's recipe in its pipeline, by cluster."""
+    query = select(Model).join(Job, col(Model.job_id) == col(Job.id)).where(Job.pipeline_id == generation.pipeline_id)
+    return session.exec(query.where(Model.recipe == generation.recipe).order_by(col(Model.cluster))).all()
+
+
+def close_generation_when_done(session: Session, generation_id: UUID, job_id: UUID) -> None:
+    """Write the sets as dataset versions if no other generate job of this generation is still to end.
+
+    Runs in the finishing transaction of each of them, which take turns, so exactly one is the last.
+    """
+    unfinished = session.exec(
+        select(func.count())
+        .select_from(Job)
+        .where(Job.kind == JobKind.GENERATE, col(Job.id) != job_id, col(Job.status) != JobStatus.SUCCEEDED)
+        .where(col(Job.spec)["generation_id"].astext == str(generation_id))
+    ).one()
+    if unfinished:
+        return
+    generation = session.get_one(Generation, generation_id, with_for_update=True)
+    samples = _samples_of(session, generation_id)
+    generation.counts = _counts(samples)
+    generation.version_ids = {
+        str(index): str(_close_set(session, generation, index, [s for s in samples if s.sample_index == index]))
+        for index in sorted({sample.sample_index for sample in samples})
+    }
+    session.add(generation)
+
+
+def set_label(recipe: str, sample_index: int) -> str:
+    """Diff-2 for the second sample of each source of recipe Diff (paper: Diff-N)."""
+    return f"{recipe}-{sample_index}"
+
+
+def _samples_of(session: Session, generation_id: UUID) -> list[Sample]:
+    query = select(Sample).join(Pair, col(Sample.source_pair_id) == col(Pair.id))
+    query = query.where(Sample.generation_id == generation_id).order_by(col(Sample.sample_index), col(Pair.position))
+    return list(session.exec(query))
+
+
+def _counts(samples: list[Sample]) -> dict[str, Any]:
+    rejected = Counter(sample.rejection_reason for sample in samples if not sample.accepted)
+    return {
+        "requested": len(samples),
+        "accepted": sum(sample.accepted for sample in samples),
+        "rejected": dict(sorted(rejected.items(), key=str)),
+    }
+
+
+def _close_set(session: Session, generation: Generation, index: int, samples: list[Sample]) -> UUID:
+    """The accepted samples of one index as a version; each keeps its source's name."""
+    accepted = [sample for sample in samples if sample.accepted]
+    names = _source_names(session, accepted)
+    number = session.exec(
+        select(func.coalesce(func.max(DatasetVersion.number), 0)).where(
+            DatasetVersion.dataset_id == generation.dataset_id
+        )
+    ).one()
+    side_px = int(generation.spec["preset"]["network"]["side_px"])
+    version = DatasetVersion(
+        dataset_id=generation.dataset_id,
+        number=number + 1,
+        label=set_label(generation.recipe, index),
+        origin=Origin.SYNTHETIC,
+        pair_count=len(accepted),
+        digest=_digest(accepted),
+        report=_counts(samples),
+        provenance={
+            "generation_id": str(generation.id),
+            "source_version_id": str(generation.source_version_id),
+            "sample_index": index,
+            "derived_from_patients": generation.spec["preset"]["sampling"]["redraw"] != "full",
+        },
+        created_by_job_id=accepted[0].job_id if accepted else None,
+    )
+    session.add(version)
+    session.flush()
+    session.add_all(
+        Pair(
+            version_id=version.id,
+            position=position,
+            name=f"{names[sample.source_pair_id]}~{index}",
+            image_digest=sample.image_digest,
+            label_digest=sample.label_digest,
+            thumbnail_digest=sample.thumbnail_digest,
+            overlay_digest=sample.overlay_digest,
+            width_px=side_px,
+            height_px=side_px,
+            lesion_fraction=sample.lesion_fraction,
+            lesion_count=sample.lesion_count,
+        )
+        for position, sample in enumerate(accepted)
+    )
+    return version.id
+
+
+def _source_names(session: Session, samples: list[Sample]) -> dict[UUID, str]:
+    ids = {sample.source_pair_id for sample in samples}
+    return dict(session.exec(select(Pair.id, Pair.name).where(col(Pair.id).in_(ids))).all())
+
+
+def _digest(samples: list[Sample]) -> str:
+    lines = (f"{s.source_pair_id} {s.sample_index} {s.image_digest} {s.label_digest}\n" for s in samples)
+    return sha256("".join(lines).encode()).hexdigest()
