@@ -1,0 +1,84 @@
+"""Pictures people judge a dataset by: labels outlined on their images, and sheets of many with captions."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from itertools import zip_longest
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+
+from segsmith_shared.pairs.pair import BoolArray, ByteArray
+
+LABEL_COLOUR = (64, 255, 96)  # green and cyan are what mucosa never is
+REGION_COLOUR = (64, 208, 255)
+_PAPER = (250, 250, 250)
+_INK = (32, 32, 32)
+_GAP_PX = 4
+_CAPTION_PX = 16
+
+
+def overlay(image: ByteArray | Image.Image, label: BoolArray, region: BoolArray | None = None) -> Image.Image:
+    """An image, uint8 (H, W, 3) or RGB picture, with the outline of its label, and of a redraw region in another colour.
+
+    Label and region bool (h, w) may have another size: they are brought to the image's by nearest neighbour.
+    Outlines lie just outside of what they enclose, so that the lesion itself stays visible.
+    """
+    picture = image.copy() if isinstance(image, Image.Image) else Image.fromarray(image)
+    for area, colour in ((region, REGION_COLOUR), (label, LABEL_COLOUR)):
+        if area is not None:
+            picture.paste(colour, mask=_outline(area, picture.size))
+    return picture
+
+
+def _outline(area: BoolArray, size: tuple[int, int]) -> Image.Image:
+    inside = Image.fromarray(area * np.uint8(255))
+    if inside.size != size:
+        inside = inside.resize(size, Image.Resampling.NEAREST)
+    thickness_px = max(1, round(max(size) / 256))
+    grown = inside.filter(ImageFilter.MaxFilter(2 * thickness_px + 1))
+    return ImageChops.difference(grown, inside)
+
+
+def enlarged(picture: Image.Image, side_px: int) -> Image.Image:
+    """A small picture scaled up to a longest side of `side_px` without smoothing, so that its real pixels show."""
+    scale = side_px / max(picture.size)
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.NEAREST)
+
+
+def sheet(
+    rows: Sequence[Sequence[Image.Image]],
+    captions: Sequence[str] = (),
+    headings: Sequence[str] = (),
+    cell_px: int = 160,
+) -> bytes:
+    """A PNG of pictures in rows, a caption under each row and a heading over each column.
+
+    Every picture is brought into a cell of `cell_px`: reduced smoothly, or enlarged by showing its pixels.
+    """
+    columns = max((len(row) for row in rows), default=1)
+    head_px = _CAPTION_PX if headings else 0
+    row_px = cell_px + _GAP_PX + (_CAPTION_PX if captions else 0)
+    width_px = _GAP_PX + columns * (cell_px + _GAP_PX)
+    paper = Image.new("RGB", (width_px, head_px + _GAP_PX + len(rows) * row_px), _PAPER)
+    pen, font = ImageDraw.Draw(paper), ImageFont.load_default(11)
+    for column, heading in enumerate(headings[:columns]):
+        pen.text((_GAP_PX + column * (cell_px + _GAP_PX), 2), heading, _INK, font)
+    for index, (row, caption) in enumerate(zip_longest(rows, captions[: len(rows)], fillvalue="")):
+        top = head_px + _GAP_PX + index * row_px
+        for column, picture in enumerate(row):
+            assert isinstance(picture, Image.Image)
+            cell = _in_cell(picture, cell_px)
+            left = _GAP_PX + column * (cell_px + _GAP_PX)
+            paper.paste(cell, (left + (cell_px - cell.width) // 2, top + (cell_px - cell.height) // 2))
+        pen.text((_GAP_PX, top + cell_px), str(caption), _INK, font)
+    stream = BytesIO()
+    paper.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _in_cell(picture: Image.Image, cell_px: int) -> Image.Image:
+    picture = picture.convert("RGB")
+    if max(picture.size) < cell_px:
+        return enlarged(picture, cell_px)
+    picture.thumbnail((cell_px, cell_px), Image.Resampling.LANCZOS)
+    return picture

@@ -1,0 +1,198 @@
+"""Pairs read many at a time by limited child processes: a bad file costs one finding, never the service.
+
+`PairReaders` is the parent's side; run as a module, this file is the child.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from segsmith_shared.pairs import intake
+from segsmith_shared.pairs.contact_sheet import overlay
+from segsmith_shared.pairs.lesions import count_lesions
+from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
+from segsmith_shared.pairs.pair import ByteArray
+
+COLOUR_PRINT_PX = 16
+
+
+@dataclass(frozen=True)
+class ReadingRequest:
+    """What one child is asked: two files, and how to read them. `encode` also returns what an import stores."""
+
+    image_path: str
+    label_path: str
+    procedure: str = "corrected"
+    maximum_pixels: int = 64_000_000
+    encode: bool = True
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """What an import stores: PNGs without metadata, and JPEGs to look at."""
+
+    image_png: bytes
+    label_png: bytes
+    thumbnail_jpeg: bytes
+    overlay_jpeg: bytes
+
+
+@dataclass(frozen=True)
+class ReadPair:
+    """What is known of a readable pair. Digests are of the decoded pixels; `colour_print` is uint8 16×16×3."""
+
+    width_px: int
+    height_px: int
+    lesion_fraction: float
+    lesion_count: int
+    largest_lesion_fraction: float
+    image_pixels_digest: str
+    label_pixels_digest: str
+    difference_hash: int
+    perceptual_hash: int
+    colour_print: bytes = field(repr=False)
+    image_notes: list[str]
+    label_notes: list[str]
+    encoded: EncodedPair | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ReadingFailure:
+    """Why a pair could not be read: `part` is image or label, `code` a kind of `intake.BadPicture` or a child's death."""
+
+    part: str
+    code: str
+    detail: str
+    advice: str
+
+
+ReadingOutcome = ReadPair | ReadingFailure
+
+
+class PairReaders:
+    """A pool of persistent limited children, one per worker. Use as a context manager; leaving it kills them."""
+
+    def __init__(self, workers: int, limits: ProcessLimits | None = None) -> None:
+        self._workers = workers
+        self._children = [LimitedProcess(__name__, limits or ProcessLimits()) for _ in range(workers)]
+        self._idle: SimpleQueue[LimitedProcess] = SimpleQueue()
+        for child in self._children:
+            self._idle.put(child)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pair-reader")
+
+    def read(self, requests: Iterable[ReadingRequest]) -> Iterator[ReadingOutcome]:
+        """Outcomes in the order of the requests; at most three per worker are held at once."""
+        waiting: deque[Future[ReadingOutcome]] = deque()
+        for request in requests:
+            waiting.append(self._threads.submit(self._read_one, request))
+            if len(waiting) >= 3 * self._workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _read_one(self, request: ReadingRequest) -> ReadingOutcome:
+        child = self._idle.get()
+        try:
+            return _outcome(*child.ask(asdict(request)))
+        except ChildDied as death:
+            if death.signal_number is None:
+                raise  # it could not even start, or has a fault of ours: no file's fault
+            return _epitaph(death)
+        finally:
+            self._idle.put(child)
+
+    def close(self) -> None:
+        """Kill the children and wait for the threads that spoke with them."""
+        for child in self._children:
+            child.interrupt()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for child in self._children:
+            child.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def _outcome(head: dict[str, Any], blobs: list[bytes]) -> ReadingOutcome:
+    if "code" in head:
+        return ReadingFailure(**head)
+    colour_print, *encoded = blobs
+    return ReadPair(**head, colour_print=colour_print, encoded=EncodedPair(*encoded) if encoded else None)
+
+
+def _epitaph(death: ChildDied) -> ReadingFailure:
+    if death.ran_out_of_time:
+        return ReadingFailure("pair", "took-too-long", "decoding did not end in time", "export both files again")
+    return ReadingFailure(
+        "pair", "reader-died", f"the reading process ended with signal {death.signal_number}", "export both files again"
+    )
+
+
+def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
+    """The child's work: read both files, describe them, encode them where asked."""
+    part = "image"
+    try:
+        decoded = intake.decode_image(Path(request.image_path), request.maximum_pixels)
+        part = "label"
+        label = intake.decode_label(Path(request.label_path), request.maximum_pixels, request.procedure, decoded)
+        return _described(request, decoded, label)
+    except intake.BadPicture as problem:
+        return asdict(ReadingFailure(part, problem.code, problem.detail, problem.hint)), []
+    except MemoryError:
+        detail = "decoding needs more memory than a reader may have"
+        return asdict(ReadingFailure(part, "out-of-memory", detail, "reduce the picture")), []
+
+
+def _described(
+    request: ReadingRequest, decoded: intake.DecodedImage, read_label: intake.DecodedLabel
+) -> tuple[dict[str, Any], list[bytes]]:
+    image, label = decoded.image, read_label.label
+    thumbnail = intake.thumbnail_of(image)
+    lesion_count, largest_px = count_lesions(label)
+    head = {
+        "width_px": image.shape[1],
+        "height_px": image.shape[0],
+        "lesion_fraction": float(label.mean()),
+        "lesion_count": lesion_count,
+        "largest_lesion_fraction": largest_px / label.size,
+        "image_pixels_digest": _pixels_digest(image),
+        "label_pixels_digest": _pixels_digest(label.view(np.uint8)),
+        "difference_hash": int(str(imagehash.dhash(thumbnail)), 16),
+        "perceptual_hash": int(str(imagehash.phash(thumbnail)), 16),
+        "image_notes": decoded.notes,
+        "label_notes": read_label.notes,
+    }
+    blobs = [thumbnail.resize((COLOUR_PRINT_PX, COLOUR_PRINT_PX), Image.Resampling.BOX).tobytes()]
+    if request.encode:
+        blobs += [
+            intake.png_bytes(image),
+            intake.label_png_bytes(label),
+            intake.jpeg_bytes(thumbnail),
+            intake.jpeg_bytes(overlay(thumbnail, label)),
+        ]
+    return head, blobs
+
+
+def _pixels_digest(pixels: ByteArray) -> str:
+    """SHA-256 over shape and pixels: equal pictures in different files agree."""
+    digest = sha256(f"{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    Image.MAX_IMAGE_PIXELS = None  # our own limit, set per request, is checked before anything is decoded
+    serve(lambda request, _: answer(ReadingRequest(**request)))
