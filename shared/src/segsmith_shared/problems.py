@@ -13,6 +13,7 @@ class Problem(Exception):
 
     status: ClassVar[int] = 400
     title: ClassVar[str] = "The request cannot be carried out"
+    retryable: ClassVar[bool] = False  # whether a job that meets it is tried again: the input is not at fault
 
     def __init__(self, detail: str, *, hint: str = "", **members: Any) -> None:
         super().__init__(detail)
@@ -82,3 +83,4 @@ class ServiceUnavailable(Problem):
 
     status = 503
     title = "A needed service does not answer"
+    retryable = True

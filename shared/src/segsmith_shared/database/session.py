@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, make_url
 from sqlmodel import Session
 
-STATEMENT_SECONDS = 60
-LOCK_SECONDS = 15
-IDLE_IN_TRANSACTION_SECONDS = 120
+LIMITS = {"statement_timeout": "60s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "120s"}
+CONNECTION: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": " ".join(f"-c {name}={value}" for name, value in LIMITS.items()),
+}
 
 
 def engine_for(url: str, *, pool_size: int = 5, application: str = "segsmith") -> Engine:
@@ -16,11 +22,6 @@ def engine_for(url: str, *, pool_size: int = 5, application: str = "segsmith") -
 
     A connection whose server has gone is noticed within half a minute (keepalives) and replaced before use (pre-ping).
     """
-    milliseconds = {
-        "statement_timeout": STATEMENT_SECONDS * 1000,
-        "lock_timeout": LOCK_SECONDS * 1000,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS * 1000,
-    }
     return create_engine(
         url,
         pool_size=pool_size,
@@ -28,15 +29,13 @@ def engine_for(url: str, *, pool_size: int = 5, application: str = "segsmith") -
         pool_timeout=30,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={
-            "connect_timeout": 10,
-            "application_name": application,
-            "keepalives_idle": 15,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "options": " ".join(f"-c {name}={value}" for name, value in milliseconds.items()),
-        },
+        connect_args={**CONNECTION, "application_name": application},
     )
+
+
+def libpq_url(url: str) -> str:
+    """The same database for psycopg itself, for what is no transaction: LISTEN, and a connection of a thread's own."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @contextmanager

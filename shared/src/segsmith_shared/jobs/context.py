@@ -32,11 +32,15 @@ CHECKPOINTS_PER_SLICE = 20
 
 
 class StopReason(StrEnum):
-    """Why a step is asked to stop; the numbers in shared memory follow this order, and a later one overrides."""
+    """Why a step is asked to stop."""
 
     PAUSE = "pause"
     SHUTDOWN = "shutdown"
     CANCEL = "cancel"
+
+
+STOP_REASONS = (None, StopReason.PAUSE, StopReason.SHUTDOWN, StopReason.CANCEL)
+"""As numbered in the memory that worker and child share; of two reasons the later one counts."""
 
 
 @dataclass

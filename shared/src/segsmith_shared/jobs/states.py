@@ -10,9 +10,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from segsmith_shared.database.tables import Artifact, Job, JobDependency, JobStatus
-from segsmith_shared.jobs import events, queue
+from segsmith_shared.jobs import events, needs, queue
 from segsmith_shared.jobs.claim import Claim
-from segsmith_shared.jobs.outcomes import Finished, Outcome, SliceDone, Stopped
+from segsmith_shared.jobs.outcomes import Finished, FollowUp, Outcome, SliceDone, Stopped
 from segsmith_shared.problems import Conflict, NotFound, Problem
 
 QUEUED, RUNNING, PAUSED = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.PAUSED
@@ -130,11 +130,11 @@ def write_outcome(
         case Finished():
             _finish(session, job, moment, outcome)
         case SliceDone(state=state):
-            job.slice_state, job.slice_number, job.attempts = state, job.slice_number + 1, 0
+            job.slice_state, job.slice_number, job.attempts = state or None, job.slice_number + 1, 0
             job.wrap_up_seconds = wrap_up_seconds
             _leave_unfinished(session, job, moment)
         case Stopped(state=state):
-            job.slice_state = state
+            job.slice_state = state or None
             _leave_unfinished(session, job, moment)
     session.flush()
     if outcome.in_transaction:
@@ -305,15 +305,28 @@ def _note_status(session: Session, job: Job, **data: Any) -> None:
 
 
 def _finish(session: Session, job: Job, moment: datetime, outcome: Finished) -> None:
-    from segsmith_shared.jobs.plan import add_follow_ups  # which enqueues through this module
-
     job.outputs, job.problem, job.attempts = outcome.outputs, None, 0
     _stop_the_clock(job, moment)
     job.finished_at = moment
     held_back, job.pause_requested = job.pause_requested, False
     _move(session, job, SUCCEEDED)
     session.flush()
-    add_follow_ups(session, job, outcome.follow_ups, paused=held_back)
+    _add_follow_ups(session, job, outcome.follow_ups, paused=held_back)
+
+
+def _add_follow_ups(session: Session, parent: Job, follow_ups: Sequence[FollowUp], *, paused: bool) -> None:
+    if not follow_ups:
+        return
+    needs.refuse_circles({follow_up.job.id: follow_up.needs for follow_up in follow_ups})
+    needs.require_waiting(session, {waiting for follow_up in follow_ups for waiting in follow_up.needed_by})
+    for follow_up in follow_ups:
+        follow_up.job.pipeline_id = follow_up.job.pipeline_id or parent.pipeline_id
+    enqueue(session, [follow_up.job for follow_up in follow_ups], paused=paused)
+    session.flush()
+    edges = [(follow_up.job.id, need) for follow_up in follow_ups for need in follow_up.needs]
+    edges += [(waiting, follow_up.job.id) for follow_up in follow_ups for waiting in follow_up.needed_by]
+    needs.write(session, edges)
+    cancel_orphans(session)
 
 
 def _leave_unfinished(session: Session, job: Job, moment: datetime) -> JobStatus:
