@@ -1,0 +1,28 @@
+"""The `segsmith` command."""
+
+import typer
+
+from segsmith.command import dataset, job, key, pipeline, preset, run, sets, version
+from segsmith.command.invocation import application
+
+app = application("Synthetic labelled images for medical segmentation, from a folder of image-mask pairs.")
+run.register(app)
+pipeline.register_watch(app)
+for name, rooms in {
+    "dataset": dataset.app,
+    "pipeline": pipeline.app,
+    "job": job.app,
+    "set": sets.app,
+    "preset": preset.app,
+    "key": key.app,
+}.items():
+    app.add_typer(rooms, name=name)
+version.register(app)
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    app(prog_name="segsmith")
+
+
+__all__ = ["app", "main", "typer"]

@@ -1,0 +1,78 @@
+"""A folder's way to a version on the server, with its progress and the report of what was found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from segsmith_shared.pairs.checking import ImportReport
+
+from segsmith.command.invocation import Invocation
+from segsmith.command.progress import Board, view_on
+from segsmith.command.tables import size
+from segsmith.packing import Archive
+from segsmith.problems import FolderNotFound
+from segsmith.values import Job, Upload, Version
+from segsmith_shared.problems import Problem
+
+
+class JobDidNotSucceed(Problem):
+    """A job that was waited for failed or was cancelled."""
+
+    status = 500
+    title = "The job did not succeed"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A version and what its import found."""
+
+    version: Version
+    report: ImportReport
+
+
+def upload_archive(here: Invocation, upload: Upload, archive: Archive, **import_options: Any) -> Job:
+    """Send what is missing, with a bar, and begin the import."""
+    here.note(f"Uploading {archive.filename} ({size(archive.size_bytes)})")
+    with Progress(
+        TextColumn("uploading"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=here.progress,
+        transient=True,
+        disable=not here.progress.is_terminal,
+    ) as bars:
+        task = bars.add_task("upload", total=archive.size_bytes)
+        sha256 = here.client.uploads.send(upload.id, archive, lambda done, _: bars.update(task, completed=done))
+    return here.client.uploads.close(upload, sha256, **import_options)
+
+
+def import_pairs(here: Invocation, job: Job) -> Imported:
+    """Wait for an import job. Raises JobDidNotSucceed with the reason it gave."""
+    ended = wait_for(here, job)
+    version = here.client.version_made_by(ended)
+    return Imported(version, ImportReport.model_validate(here.client.versions.report(version.id)))
+
+
+def wait_for(here: Invocation, job: Job) -> Job:
+    """Show a single job until it has ended. Raises JobDidNotSucceed."""
+    with view_on(here.progress) as view:
+        board = Board(view, lambda: [job])
+        for event in here.client.jobs.events(job.id):
+            board.take(event)
+    ended = here.client.jobs.get(job.id)
+    if ended.status != "succeeded":
+        problem = ended.problem
+        detail = f"{problem.title}: {problem.detail}" if problem else f"{job.name or job.kind} is {ended.status}."
+        raise JobDidNotSucceed(detail, hint=problem.hint if problem else "")
+    return ended
+
+
+def read_ids(file: Path) -> list[str]:
+    """Pair names of a text file, one per line; empty lines and lines that begin with # do not count."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FolderNotFound(f"{file} cannot be read as a list of names: {error}") from error
+    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]

@@ -1,0 +1,150 @@
+"""Options of `segsmith run` as the typed request of a pipeline. Pure: no file is read twice, no server is asked."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from segsmith.problems import FolderNotFound
+from segsmith_shared.plans.presets import PRESETS, Preset, preset_named
+from segsmith_shared.plans.specs import (
+    ClusteringSpec,
+    EvaluationSpec,
+    NamedPart,
+    PartRef,
+    PipelineSpec,
+    Recipe,
+    SegmentationStudySpec,
+)
+from segsmith_shared.problems import InvalidInput
+
+PAPER = "Paper"
+PAPER_PRESET = "paper-256-2023"
+
+
+@dataclass(frozen=True)
+class HeldOutFolder:
+    """Held-out pairs: `NAME=FOLDER` or `NAME=FOLDER:IDS`."""
+
+    name: str
+    folder: Path
+    ids: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What was asked for on the command line, apart from where the pairs are."""
+
+    name: str = "run"
+    preset: str = "tiny-cpu"
+    k: int = 4
+    seed: int = 0
+    samples_per_source: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    clusters: Mapping[str, list[str]] | None = None
+    beside_paper: int | None = None
+    segmentation_preset: str | None = None
+    seeds: int = 3
+    jobs: int = 1
+    threads: int | None = None
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+
+
+def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
+    """The request. Raises InvalidInput naming each value beyond its limits, UnknownPreset, PresetOverrideRejected."""
+    overrides = dict(options.overrides)
+    if options.samples_per_source is not None:
+        overrides["sampling.samples_per_source"] = options.samples_per_source
+    preset = preset_named(options.preset).with_overrides(overrides)
+    tests = tuple(tests)
+    try:
+        recipes = [Recipe(overrides=overrides, generate_jobs=options.jobs)]
+        if options.beside_paper:
+            recipes.append(paper_recipe(preset, options.beside_paper))
+        return PipelineSpec(
+            name=options.name,
+            pairs=pairs,
+            tests=tests,
+            seed=options.seed,
+            preset=options.preset,
+            clustering=_clustering(options),
+            recipes=tuple(recipes),
+            evaluation=options.evaluation,
+            segmentation=_segmentation(options) if tests else None,
+            torch_threads=options.threads,
+        )
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        raise InvalidInput("; ".join(faults)) from error
+
+
+def paper_recipe(preset: Preset, source_limit: int) -> Recipe:
+    """The paper's way beside ours: same network, same images to train on, but unconditional ε and RePaint's jumps.
+
+    One model of all pairs, redrawing `source_limit` sources once each, with the paper's 960 evaluations.
+    """
+    paper = PRESETS[PAPER_PRESET]
+    kept = {"samples_per_source": 1, "batch": preset.sampling.batch, "redraw": preset.sampling.redraw}
+    overrides = preset.model_dump(mode="json", exclude={"name"}) | {
+        "diffusion": paper.diffusion.model_dump(mode="json"),
+        "sampling": paper.sampling.model_dump(mode="json") | kept,
+    }
+    overrides["training"] |= {"inpainting_aware": False}
+    return Recipe(name=PAPER, overrides=overrides, strategy="full", source_limit=source_limit)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`field=value` of a preset; the value is read as JSON where it is JSON, else as text."""
+    name, equals, value = text.partition("=")
+    if not (equals and name and value):
+        raise InvalidInput(f"{text!r} is not FIELD=VALUE.", hint="Fields: segsmith preset show NAME")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def parse_test(text: str) -> HeldOutFolder:
+    """`NAME=FOLDER` or `NAME=FOLDER:IDS`. Raises InvalidInput, FolderNotFound."""
+    name, equals, place = text.partition("=")
+    if not (equals and name and place):
+        raise InvalidInput(f"{text!r} is not NAME=FOLDER or NAME=FOLDER:IDS.")
+    if Path(place).is_dir():
+        return HeldOutFolder(name, Path(place))
+    folder, _, ids = place.rpartition(":")
+    if not (folder and Path(folder).is_dir() and Path(ids).is_file()):
+        raise FolderNotFound(f"{place} is neither a folder nor FOLDER:IDS.")
+    return HeldOutFolder(name, Path(folder), Path(ids))
+
+
+def read_clusters(file: Path, k: int) -> dict[str, list[str]]:
+    """A clustering from JSON: `{cluster: [names]}`, or `{k: {cluster: [names]}}`, of which the wanted k is taken."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FolderNotFound(f"{file} cannot be read as JSON: {error}") from error
+    if isinstance(document, dict) and document and all(isinstance(inner, dict) for inner in document.values()):
+        if str(k) not in document:
+            raise InvalidInput(f"{file} has no clustering with k = {k}.", hint=f"It has k = {', '.join(document)}.")
+        document = document[str(k)]
+    if not isinstance(document, dict) or not all(_is_names(inner) for inner in document.values()):
+        raise InvalidInput(f"{file} is not {{cluster: [pair names]}}.")
+    return document
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _clustering(options: RunOptions) -> ClusteringSpec:
+    if options.clusters is not None:
+        return ClusteringSpec(method="imported", k=len(options.clusters), imported=dict(options.clusters))
+    return ClusteringSpec(k=options.k)
+
+
+def _segmentation(options: RunOptions) -> SegmentationStudySpec:
+    preset = options.segmentation_preset or options.preset
+    return SegmentationStudySpec(preset=preset, seeds=options.seeds)

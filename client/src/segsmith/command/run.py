@@ -1,0 +1,170 @@
+"""`segsmith run`: from a folder of pairs to synthetic pairs and a report, in one command."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import typer
+from segsmith_shared.pairs.checking import CheckOptions
+
+from segsmith.command.dataset import FolderArgument, IdsOption, report_on
+from segsmith.command.importing import Imported, import_pairs, read_ids, upload_archive
+from segsmith.command.invocation import Invocation, Shown, command
+from segsmith.command.pipeline import plan_in_words, shown_results
+from segsmith.command.request import (
+    HeldOutFolder,
+    RunOptions,
+    parse_override,
+    parse_test,
+    pipeline_spec,
+    read_clusters,
+)
+from segsmith.command.results import collect, watch_to_the_end
+from segsmith.packing import PackedFolder
+from segsmith_shared.plans.pipeline import plan_pipeline
+from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
+from segsmith_shared.problems import InvalidInput
+
+TRAIN, TEST = "train", "test"
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the whole."""
+    command(app, "run")(run)
+
+
+def run(
+    here: Invocation,
+    folder: FolderArgument,
+    ids: IdsOption = None,
+    test: Annotated[list[str] | None, typer.Option(help="Held-out pairs NAME=FOLDER[:IDS]; repeat for more.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share to hold out where no --test is given.")
+    ] = 0.2,
+    name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
+    preset: Annotated[str, typer.Option(help="Size and compute: segsmith preset list.")] = "tiny-cpu",
+    k: Annotated[int, typer.Option(min=1, help="Number of clusters, each with a model of its own.")] = 4,
+    clusters: Annotated[Path | None, typer.Option(help="JSON of a clustering instead: {cluster: [names]}.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    samples_per_source: Annotated[int | None, typer.Option(min=1, help="The preset's unless given.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE of the preset; repeat for more.")] = None,
+    beside_paper: Annotated[
+        int | None, typer.Option(min=1, help="Also redraw so many sources the paper's way.")
+    ] = None,
+    segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
+    ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Jobs that share the drawing, for several workers.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until the end, or only submit.")] = True,
+    cancel_on_interrupt: Annotated[bool, typer.Option(help="Ctrl-C also cancels the run on the server.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the graph and the cost; nothing is sent.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder for the report and the sets.")] = None,
+) -> Shown:
+    """Upload a folder of pairs, cluster, train, draw synthetic pairs, measure, segment, report."""
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is no folder.", hint="Name a folder of images and masks.")
+    options = RunOptions(
+        name=name or folder.resolve().name,
+        preset=preset,
+        k=k,
+        seed=seed,
+        samples_per_source=samples_per_source,
+        overrides=dict(map(parse_override, set_ or [])),
+        clusters=read_clusters(clusters, k) if clusters else None,
+        beside_paper=beside_paper,
+        segmentation_preset=segmentation_preset,
+        seeds=seeds,
+        jobs=jobs,
+        threads=threads,
+        evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
+    )
+    tests = [parse_test(text) for text in test or []]
+    _check_before_sending(options, tests, test_fraction)
+    if dry_run:
+        return _plan(here, folder, ids, options, tests, test_fraction)
+    pairs, named_tests = _bring_pairs(here, folder, ids, options, tests, test_fraction)
+    pipeline = here.client.pipelines.submit(pipeline_spec(options, pairs, named_tests))
+    here.note(f"Pipeline {pipeline.id} ({pipeline.name})")
+    if not watch:
+        return Shown(pipeline, f"Pipeline {pipeline.id}\nWatch it: segsmith watch {pipeline.id}")
+    _stay(here, pipeline.id, cancel_on_interrupt)
+    return shown_results(collect(here, pipeline.id, output))
+
+
+def _check_before_sending(options: RunOptions, tests: Sequence[HeldOutFolder], test_fraction: float) -> None:
+    """Meet wrong options before minutes of upload, on stand-in identities. Raises InvalidInput."""
+    pipeline_spec(options, *_stand_ins(tests, test_fraction))
+
+
+def _stand_ins(tests: Sequence[HeldOutFolder], test_fraction: float) -> tuple[PartRef, list[NamedPart]]:
+    pairs = PartRef(version_id=uuid4())
+    names = [test.name for test in tests] or ([TEST] if test_fraction else [])
+    return pairs, [NamedPart(name=name, pairs=PartRef(version_id=uuid4())) for name in names]
+
+
+def _plan(
+    here: Invocation,
+    folder: Path,
+    ids: Path | None,
+    options: RunOptions,
+    tests: Sequence[HeldOutFolder],
+    test_fraction: float,
+) -> Shown:
+    """The graph and the cost, from what an offline check of the folder accepts."""
+    accepted = report_on(here, folder, CheckOptions(ids=read_ids(ids) if ids else None)).accepted
+    sources = accepted if tests else round(accepted * (1 - test_fraction))
+    spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
+    plan = plan_pipeline(spec, uuid4(), sources, options.threads or 1).as_document()  # threads do not change the cost
+    return Shown(plan, plan_in_words(plan))
+
+
+def _bring_pairs(
+    here: Invocation,
+    folder: Path,
+    ids: Path | None,
+    options: RunOptions,
+    tests: Sequence[HeldOutFolder],
+    test_fraction: float,
+) -> tuple[PartRef, list[NamedPart]]:
+    """Upload and import the pairs and every test set, or hold a share of the pairs out."""
+    imported = _import(here, folder, ids, options.name)
+    version_id = imported.version.id
+    if tests:
+        brought = [(test.name, _import(here, test.folder, test.ids, f"{options.name}: {test.name}")) for test in tests]
+        named = [NamedPart(name=name, pairs=PartRef(version_id=each.version.id)) for name, each in brought]
+        return PartRef(version_id=version_id), named
+    if not test_fraction:
+        return PartRef(version_id=version_id), []
+    shares = {TRAIN: 1 - test_fraction, TEST: test_fraction}
+    split = here.client.versions.split(version_id, options.name, fractions=shares, seed=options.seed)
+    here.note(f"Held out for testing: {split.counts.get(TEST)} of {imported.version.pair_count} pairs")
+    held_out = PartRef(version_id=version_id, split_id=split.id, part=TEST)
+    return PartRef(version_id=version_id, split_id=split.id, part=TRAIN), [NamedPart(name=TEST, pairs=held_out)]
+
+
+def _import(here: Invocation, folder: Path, ids: Path | None, dataset_name: str) -> Imported:
+    archive = PackedFolder(folder)
+    upload = here.client.uploads.begin(here.client.datasets.create(dataset_name).id, archive)
+    import_options = {"ids": read_ids(ids)} if ids else {}
+    imported = import_pairs(here, upload_archive(here, upload, archive, options=import_options))
+    here.note(imported.report.in_words())
+    return imported
+
+
+def _stay(here: Invocation, pipeline_id: UUID, cancel_on_interrupt: bool) -> None:
+    """Watch; on Ctrl-C leave the run going, unless told otherwise, and say how to come back."""
+    try:
+        watch_to_the_end(here, pipeline_id)
+    except KeyboardInterrupt:
+        if cancel_on_interrupt:
+            here.client.pipelines.cancel(pipeline_id)
+            here.note(f"Cancelled pipeline {pipeline_id}.")
+        else:
+            here.note(f"The run goes on. Come back with: segsmith watch {pipeline_id}")
+            here.note(f"Cancel it with: segsmith pipeline cancel {pipeline_id}")
+        raise typer.Exit(INTERRUPTED) from None
