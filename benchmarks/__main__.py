@@ -1,7 +1,7 @@
 """`python -m benchmarks`: runs every benchmark in a fresh process, prints its ratios and writes them to one JSON file.
 
 A benchmark is a module beside this one with `measure() -> dict[str, float | str]`: figures under names that say what
-was compared. Names that end in `_ratio` are speed-ups against the baseline that the same module names; higher is better.
+was compared. Those that end in `_ratio` are speed-ups against the baseline that the module names; higher is better.
 """
 
 import argparse
