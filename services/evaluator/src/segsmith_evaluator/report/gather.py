@@ -1,0 +1,245 @@
+"""What a pipeline left behind becomes the facts of its report; nothing here touches a server."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+from segsmith_evaluator.metrics.evaluate_set import SetMetrics
+from segsmith_evaluator.report.facts import (
+    ArmFacts,
+    ClusterFacts,
+    ClusteringFacts,
+    DifferenceFacts,
+    Estimate,
+    EvaluationFacts,
+    ExtractorFacts,
+    Facts,
+    JobFacts,
+    LabelFacts,
+    MergeFacts,
+    ModelFacts,
+    PartFacts,
+    PipelineFacts,
+    ScoreFacts,
+    SegmentationFacts,
+    SetFacts,
+)
+from segsmith_evaluator.report.rows import PartRows, Rows
+from segsmith_shared.database.tables import Clustering, Generation, Job, Model, Pair, Sample
+from segsmith_shared.database.tables import SegmentationRun as Run
+from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
+from segsmith_shared.versions import code_version
+
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "segmentation-models-pytorch")
+_DRAWN_NAME = re.compile(r"(^|/)drawn-\d{4,}$")
+METRICS = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
+
+
+def facts_of(rows: Rows, labels: Mapping[str, LabelFacts], reported_at: datetime) -> Facts:
+    """The facts of a pipeline as far as it came. `labels` maps a set's label to what was measured on its samples."""
+    return Facts(
+        pipeline=PipelineFacts(
+            id=rows.pipeline.id,
+            name=rows.pipeline.name,
+            created_at=rows.pipeline.created_at,
+            reported_at=reported_at,
+            seed=rows.spec.seed,
+            preset=rows.spec.preset,
+            spec=rows.spec.model_dump(mode="json"),
+            plan=rows.pipeline.plan,
+        ),
+        parts=tuple(_part(part) for part in rows.parts),
+        sets=tuple(_sets(rows, labels)),
+        clusterings=tuple(_clustering(item) for item in rows.clusterings),
+        models=tuple(_models(rows)),
+        evaluations=tuple(
+            EvaluationFacts(label=item.label, metrics=SetMetrics.model_validate(item.metrics))
+            for item in rows.evaluations
+        ),
+        segmentation=_study(rows),
+        jobs=tuple(_job(job) for job in rows.jobs),
+        code_version=code_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+    )
+
+
+def are_drawn(pairs: Sequence[Pair]) -> bool:
+    """Whether `segsmith dataset draw` made the pairs, by its file names: they prove the machinery, not the method."""
+    return bool(pairs) and all(_DRAWN_NAME.search(pair.name) for pair in pairs)
+
+
+def sets_of(rows: Rows) -> Iterator[tuple[str, Generation, int, list[Sample]]]:
+    """Every set asked for, made or not: its label, generation, sample index and samples in the order of sources."""
+    for generation in rows.generations:
+        samples = rows.samples[generation.id]
+        for index in range(1, _samples_per_source(generation) + 1):
+            of_set = [sample for sample in samples if sample.sample_index == index]
+            yield f"{generation.recipe}-{index}", generation, index, of_set
+
+
+def _samples_per_source(generation: Generation) -> int:
+    return int(generation.spec["preset"]["sampling"]["samples_per_source"])
+
+
+def _part(part: PartRows) -> PartFacts:
+    return PartFacts(
+        name=part.name,
+        role=part.role,
+        dataset=part.dataset.name,
+        version_id=part.version.id,
+        version_number=part.version.number,
+        version_label=part.version.label,
+        origin=part.version.origin,
+        drawn=are_drawn(part.pairs),
+        digest=part.version.digest,
+        part=part.reference.part,
+        n=len(part.pairs),
+        import_words=import_words(part.version.report),
+    )
+
+
+def import_words(report: Mapping[str, Any]) -> str:
+    """The import's own words; empty for a version that no import made."""
+    return str(report.get("words", ""))
+
+
+def _sets(rows: Rows, labels: Mapping[str, LabelFacts]) -> Iterator[SetFacts]:
+    sources = len(rows.training.pairs)
+    for label, generation, index, samples in sets_of(rows):
+        made = generation.version_ids.get(str(index))
+        yield SetFacts(
+            label=label,
+            recipe=generation.recipe,
+            sample_index=index,
+            generation_id=generation.id,
+            version_id=UUID(made) if made else None,
+            requested=min(generation.spec.get("source_limit") or sources, sources),
+            attempted=len(samples),
+            accepted=sum(sample.accepted for sample in samples),
+            rejected=dict(Counter(s.rejection_reason or "unknown" for s in samples if not s.accepted)),
+            evaluations=sum(sample.evaluations for sample in samples),
+            sampling=generation.spec["preset"]["sampling"],
+            labels=labels.get(label),
+            code_versions=tuple(sorted({str(v) for s in samples if (v := s.provenance.get("code_version"))})),
+        )
+
+
+def _clustering(item: Clustering) -> ClusteringFacts:
+    sizes = Counter(int(cluster) for cluster in item.assignments.values())
+    extractor = item.extractor
+    return ClusteringFacts(
+        id=item.id,
+        method=item.method,
+        requested=item.report.get("requested_clusters"),
+        extractor=ExtractorFacts(name=extractor["name"], digest=extractor["digest"], stand_in=extractor["stand_in"])
+        if extractor
+        else None,
+        clusters=tuple(ClusterFacts(index=index, size=sizes[index]) for index in range(item.cluster_count)),
+        merges=tuple(MergeFacts.model_validate(merge) for merge in item.report.get("merges", ())),
+        silhouettes={int(k): float(value) for k, value in item.report.get("silhouettes", {}).items()},
+        libraries=item.report.get("library_versions", {}),
+    )
+
+
+def _models(rows: Rows) -> Iterator[ModelFacts]:
+    jobs = {job.id: job for job in rows.jobs}
+    for model in rows.models:
+        yield _model(model, jobs[model.job_id])
+
+
+def _model(model: Model, job: Job) -> ModelFacts:
+    return ModelFacts(
+        id=model.id,
+        recipe=model.recipe,
+        cluster=model.cluster,
+        preset=model.preset,
+        images_seen=model.images_seen,
+        training_images=model.training_images,
+        weights=model.weights,
+        checkpoint_digest=model.checkpoint_digest,
+        curve_images_seen=tuple(model.curve.get("images_seen", ())),
+        curve_loss=tuple(model.curve.get("loss", ())),
+        run_seconds=job.run_seconds,
+        peak_memory_bytes=job.peak_memory_bytes,
+    )
+
+
+def _job(job: Job) -> JobFacts:
+    return JobFacts(
+        id=job.id,
+        kind=job.kind,
+        name=job.name,
+        status=job.status,
+        run_seconds=job.run_seconds,
+        peak_memory_bytes=job.peak_memory_bytes,
+        progress_done=job.progress_done,
+        progress_total=job.progress_total,
+        progress_unit=job.progress_unit,
+        spec=job.spec,
+        problem=job.problem,
+    )
+
+
+def _study(rows: Rows) -> SegmentationFacts | None:
+    asked = rows.spec.segmentation
+    if asked is None or not rows.runs:
+        return None
+    tests = tuple(test.name for test in rows.spec.tests)
+    scores = tuple(_scores(rows.runs, tests))
+    return SegmentationFacts(
+        arms=tuple(_arm(arm, rows.runs, asked.seeds) for arm in asked.arms),
+        tests=tests,
+        metrics=_metric_order(score.metric for score in scores),
+        scores=scores,
+        differences=tuple(_differences(asked, scores)),
+        parameters=rows.runs[0].parameters,
+    )
+
+
+def _arm(arm: ArmSpec, runs: Iterable[Run], requested_seeds: int) -> ArmFacts:
+    mine = [run for run in runs if run.arm == arm.name]
+    return ArmFacts(
+        name=arm.name,
+        real=arm.real,
+        sets=arm.sets,
+        training_pairs=mine[0].parameters.get("training_pairs") if mine else None,
+        steps=mine[0].parameters.get("steps") if mine else None,
+        seeds=tuple(run.seed for run in mine),
+        requested_seeds=requested_seeds,
+    )
+
+
+def _scores(runs: Iterable[Run], tests: Iterable[str]) -> Iterator[ScoreFacts]:
+    values: dict[tuple[str, str, str], dict[int, float]] = {}
+    for run in runs:
+        for test, metrics in run.scores.items():
+            for metric, value in metrics.items():
+                values.setdefault((run.arm, test, metric), {})[run.seed] = float(value)
+    known = set(tests)
+    for (arm, test, metric), seeds in values.items():
+        if test in known and metric in METRICS:
+            estimate = Estimate.of_mean(list(seeds.values()))
+            yield ScoreFacts(arm=arm, test=test, metric=metric, seeds=seeds, estimate=estimate)
+
+
+def _metric_order(metrics: Iterable[str]) -> tuple[str, ...]:
+    present = set(metrics)
+    return tuple(metric for metric in METRICS if metric in present)
+
+
+def _differences(asked: SegmentationStudySpec, scores: Iterable[ScoreFacts]) -> Iterator[DifferenceFacts]:
+    """Every arm less the first arm of real pairs alone, over the seeds both have."""
+    reference = next((arm.name for arm in asked.arms if arm.real and not arm.sets), None)
+    by_key = {(score.arm, score.test, score.metric): score for score in scores}
+    for (arm, test, metric), score in by_key.items():
+        base = by_key.get((reference or "", test, metric))
+        if base is None or arm == reference:
+            continue
+        shared = sorted(score.seeds.keys() & base.seeds.keys())
+        if shared:
+            estimate = Estimate.of_mean([score.seeds[seed] - base.seeds[seed] for seed in shared])
+            yield DifferenceFacts(arm=arm, reference=base.arm, test=test, metric=metric, estimate=estimate)

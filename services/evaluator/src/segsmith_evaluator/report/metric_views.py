@@ -1,0 +1,131 @@
+"""The table of likeness and diversity: our figures, their floor, and the published ones beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from segsmith_evaluator.metrics.evaluate_set import SetMetrics
+from segsmith_evaluator.metrics.published import PROTOCOL_NOTE, PUBLISHED
+from segsmith_evaluator.report import plots
+from segsmith_evaluator.report.facts import Estimate, Facts
+from segsmith_evaluator.report.views import svg_uri
+from segsmith_evaluator.report.words import listed
+
+COLUMNS = ("FID", "FID of the redrawn region", "KID × 1000", "KID × 1000 of the region", "MS-SSIM within")
+_DIGITS = (1, 1, 2, 2, 3)
+_KID_SCALE = 1000
+_PUBLISHED_COLUMNS = {"FID": 0, "MS-SSIM": 4}
+
+
+class Figure(Protocol):
+    """A number of the metrics room with its 95 % interval."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def n(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    estimate: Estimate | None
+    digits: int
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One line: a set, the floor, or the real pairs themselves."""
+
+    name: str
+    n_real: int | None
+    n_synthetic: int | None
+    stand_in: bool
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    name: str
+    cells: list[str]
+
+
+def context(facts: Facts) -> dict[str, Any]:
+    """What the template needs to show the metrics."""
+    metrics = [item.metrics for item in facts.evaluations]
+    return {
+        "evaluations": facts.evaluations,
+        "metric_columns": COLUMNS,
+        "metric_rows": _rows(facts),
+        "metric_notes": list(dict.fromkeys(note for item in metrics for note in item.notes)),
+        "extractor_names": listed(sorted({item.extractor for item in metrics})),
+        "stand_in_metrics": any(item.stand_in for item in metrics),
+        "fid_plot": _fid_plot(facts),
+        "published_rows": _published_rows(),
+        "published_segmentation": [row for row in PUBLISHED if row.metric not in _PUBLISHED_COLUMNS],
+        "protocol_note": PROTOCOL_NOTE,
+        "extractors": list(dict.fromkeys(c.extractor for c in facts.clusterings if c.extractor)),
+    }
+
+
+def _rows(facts: Facts) -> list[MetricRow]:
+    """The sets, then the real pairs' own row: the floor of FID and their MS-SSIM."""
+    if not facts.evaluations:
+        return []
+    rows = [_set_row(item.label, item.metrics) for item in facts.evaluations]
+    return [*rows, _real_row(facts.evaluations[0].metrics)]
+
+
+def _set_row(label: str, metrics: SetMetrics) -> MetricRow:
+    figures = (metrics.fid, metrics.region_fid, metrics.kid, metrics.region_kid, metrics.ms_ssim_synthetic)
+    return MetricRow(label, metrics.n_real, metrics.n_synthetic, metrics.stand_in, _cells(figures))
+
+
+def _real_row(metrics: SetMetrics) -> MetricRow:
+    figures = (metrics.floor_fid, None, None, None, metrics.ms_ssim_real)
+    return MetricRow("real: held-out pairs (floor)", metrics.n_real, None, metrics.stand_in, _cells(figures))
+
+
+def _cells(figures: Sequence[Figure | None]) -> list[Cell]:
+    scales = (1, 1, _KID_SCALE, _KID_SCALE, 1)
+    return [
+        Cell(_estimate(figure, scale), digits) for figure, scale, digits in zip(figures, scales, _DIGITS, strict=True)
+    ]
+
+
+def _estimate(figure: Figure | None, scale: float = 1) -> Estimate | None:
+    if figure is None:
+        return None
+    low, high = (None if bound is None else bound * scale for bound in (figure.low, figure.high))
+    return Estimate(value=figure.value * scale, low=low, high=high, n=figure.n)
+
+
+def _fid_plot(facts: Facts) -> str:
+    """FID and, where measured, FID of the region, with the floor as the yardstick."""
+    panels = []
+    for title, name in (("whole picture", "fid"), ("redrawn region", "region_fid")):
+        found = [(item.label, _estimate(getattr(item.metrics, name))) for item in facts.evaluations]
+        rows = [plots.Row(label, estimate) for label, estimate in found if estimate is not None]
+        floor = _estimate(facts.evaluations[0].metrics.floor_fid) if name == "fid" and rows else None
+        if floor is not None:
+            rows.append(plots.Row("real, held out", floor, yardstick=True))
+        if rows:
+            panels.append(plots.Panel(title, tuple(rows)))
+    return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)")) if panels else ""
+
+
+def _published_rows() -> list[PublishedRow]:
+    """One line per published set, with the columns that the paper gives."""
+    names = dict.fromkeys(row.set for row in PUBLISHED if row.metric in _PUBLISHED_COLUMNS)
+    return [PublishedRow(name, _published_cells(name)) for name in names]
+
+
+def _published_cells(name: str) -> list[str]:
+    cells = ["–"] * len(COLUMNS)
+    for row in PUBLISHED:
+        if row.set == name and row.metric in _PUBLISHED_COLUMNS:
+            cells[_PUBLISHED_COLUMNS[row.metric]] = str(row.value)
+    return cells

@@ -1,0 +1,47 @@
+"""The pictures of a report before anything is drawn on them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+ByteArray = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SampleGroup:
+    """A source as the model saw it and what was drawn from it: images uint8 (H, W, 3), masks bool (H, W)."""
+
+    source: ByteArray
+    source_label: BoolArray
+    redraw_region: BoolArray
+    sample: ByteArray
+    sample_label: BoolArray
+    caption: str
+    rejection: str | None = None
+
+
+@dataclass(frozen=True)
+class SetPictures:
+    """Groups of one set, picked by seed and not by eye: accepted ones, then rejected ones."""
+
+    label: str
+    accepted: tuple[SampleGroup, ...]
+    rejected: tuple[SampleGroup, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterPictures:
+    """Some thumbnails (JPEG bytes) of one cluster's pairs."""
+
+    cluster: int
+    thumbnails: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All of a report; `clusters` are in the order of the facts' clusterings."""
+
+    sets: tuple[SetPictures, ...] = ()
+    clusters: tuple[tuple[ClusterPictures, ...], ...] = field(default=())

@@ -1,0 +1,138 @@
+"""Everything a pipeline left in Postgres, read in one short transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from sqlmodel import Session, SQLModel, col, select
+
+from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.tables import (
+    Clustering,
+    Dataset,
+    DatasetVersion,
+    Evaluation,
+    Generation,
+    Job,
+    JobKind,
+    Model,
+    Pair,
+    Pipeline,
+    Sample,
+    SegmentationRun,
+)
+from segsmith_shared.plans.specs import PartRef, PipelineSpec
+from segsmith_shared.problems import NotFound
+
+Row = TypeVar("Row", bound=SQLModel)
+OfJob = TypeVar("OfJob", Clustering, Model, Evaluation)
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """Real pairs of one role, with the version and dataset they come from."""
+
+    name: str
+    role: Literal["training", "test"]
+    reference: PartRef
+    dataset: Dataset
+    version: DatasetVersion
+    pairs: list[Pair]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows behind one report, each list in the order it is shown."""
+
+    pipeline: Pipeline
+    spec: PipelineSpec
+    parts: list[PartRows]
+    jobs: list[Job]
+    clusterings: list[Clustering]
+    models: list[Model]
+    generations: list[Generation]
+    samples: dict[UUID, list[Sample]]
+    evaluations: list[Evaluation]
+    runs: list[SegmentationRun]
+
+    @property
+    def training(self) -> PartRows:
+        return next(part for part in self.parts if part.role == "training")
+
+
+def read_rows(session: Session, pipeline_id: UUID) -> Rows:
+    """The rows of a pipeline, whole or not. Raises NotFound where it, or a version it names, is gone."""
+    pipeline = session.get(Pipeline, pipeline_id)
+    if pipeline is None:
+        raise NotFound(f"There is no pipeline {pipeline_id}.")
+    spec = PipelineSpec.model_validate(pipeline.spec)
+    jobs = session.exec(
+        select(Job)
+        .where(Job.pipeline_id == pipeline_id, Job.kind != JobKind.REPORT)
+        .order_by(col(Job.created_at), col(Job.name))
+    ).all()
+    generations = _generations(session, spec, pipeline_id)
+    return Rows(
+        pipeline=pipeline,
+        spec=spec,
+        parts=_parts(session, spec),
+        jobs=list(jobs),
+        clusterings=_of_jobs(session, Clustering, jobs),
+        models=sorted(_of_jobs(session, Model, jobs), key=lambda model: (model.recipe, model.cluster or 0)),
+        generations=generations,
+        samples=_samples(session, generations),
+        evaluations=_of_jobs(session, Evaluation, jobs),
+        runs=list(
+            session.exec(
+                select(SegmentationRun)
+                .where(SegmentationRun.pipeline_id == pipeline_id)
+                .order_by(col(SegmentationRun.arm), col(SegmentationRun.seed))
+            )
+        ),
+    )
+
+
+def _parts(session: Session, spec: PipelineSpec) -> list[PartRows]:
+    training = _part(session, "training pairs", "training", spec.pairs)
+    return [training, *(_part(session, test.name, "test", test.pairs) for test in spec.tests)]
+
+
+def _part(session: Session, name: str, role: Literal["training", "test"], reference: PartRef) -> PartRows:
+    pairs = pairs_of(session, reference)
+    version = _known(session, DatasetVersion, reference.version_id)
+    return PartRows(name, role, reference, _known(session, Dataset, version.dataset_id), version, pairs)
+
+
+def _known(session: Session, table: type[Row], id_: UUID) -> Row:
+    row = session.get(table, id_)
+    if row is None:
+        raise NotFound(f"There is no {table.__name__} {id_}.")
+    return row
+
+
+def _of_jobs(session: Session, table: type[OfJob], jobs: Sequence[Job]) -> list[OfJob]:
+    ids = [job.id for job in jobs]
+    return list(session.exec(select(table).where(col(table.job_id).in_(ids)).order_by(col(table.created_at))))
+
+
+def _generations(session: Session, spec: PipelineSpec, pipeline_id: UUID) -> list[Generation]:
+    """In the order of the request's recipes."""
+    found = session.exec(select(Generation).where(Generation.pipeline_id == pipeline_id)).all()
+    place = {recipe.name: index for index, recipe in enumerate(spec.recipes)}
+    return sorted(found, key=lambda generation: place.get(generation.recipe, len(place)))
+
+
+def _samples(session: Session, generations: Iterable[Generation]) -> dict[UUID, list[Sample]]:
+    """Samples by generation, in the order of their sources."""
+    return {
+        generation.id: list(
+            session.exec(
+                select(Sample)
+                .join(Pair, col(Pair.id) == col(Sample.source_pair_id))
+                .where(Sample.generation_id == generation.id)
+                .order_by(col(Sample.sample_index), col(Pair.position))
+            )
+        )
+        for generation in generations
+    }

@@ -1,0 +1,182 @@
+"""The report's sentences: what the figures say, and what they do not."""
+
+from collections.abc import Iterable
+
+from segsmith_evaluator.report.facts import (
+    Estimate,
+    EvaluationFacts,
+    Facts,
+    SegmentationFacts,
+    SetFacts,
+)
+
+MAIN_METRIC = "iou"
+METRIC_NAMES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "dice_dataset": "Dice, pooled",
+    "iou_dataset": "IoU, pooled",
+    "dice_soft_paper": "soft Dice, published",
+}
+METRIC_NOTES = {
+    "dice": "threshold .5, mean over images; empty truth and empty prediction count 1",
+    "iou": "threshold .5, mean over images; empty truth and empty prediction count 1",
+    "dice_dataset": "threshold .5, all pixels of the test set pooled",
+    "iou_dataset": "threshold .5, all pixels of the test set pooled",
+    "dice_soft_paper": "on probabilities, as the paper's “Dice score”; not comparable with Dice",
+}
+
+_REASONS = {
+    "empty_label": "without a lesion",
+    "label_outside_region": "lesion outside the redrawn region",
+    "nothing_to_redraw": "source without a lesion to redraw",
+}
+
+
+def seconds(value: float) -> str:
+    """A duration as a person says it: 48 s, 12 min 4 s, 3 h 20 min."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(value_bytes: float) -> str:
+    """Bytes in binary units, e.g. 1.2 GiB; 0 is unknown."""
+    if value_bytes <= 0:
+        return "–"
+    for unit in ("B", "KiB", "MiB"):
+        if value_bytes < 1024:
+            return f"{value_bytes:.0f} {unit}"
+        value_bytes /= 1024
+    return f"{value_bytes:.1f} GiB"
+
+
+def count(value: int) -> str:
+    """An integer with thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def counted(value: int, singular: str, plural: str | None = None) -> str:
+    return f"{count(value)} {singular if value == 1 else plural or singular + 's'}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A decimal with a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval(estimate: Estimate, digits: int = 3) -> str:
+    """The 95 % interval, e.g. `.68 to .74`, or a dash where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return "–"
+    return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
+
+
+def reason(code: str) -> str:
+    """Why a sample was not kept, as a person says it; an unknown code is shown as it is, less its underscores."""
+    return _REASONS.get(code, code.replace("_", " "))
+
+
+def listed(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = list(items) or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def stand_ins(facts: Facts) -> list[str]:
+    """Each thing in this run that stands in for the real one, as a sentence; empty where nothing does."""
+    sentences = []
+    names = {item.metrics.extractor for item in facts.evaluations if item.metrics.stand_in}
+    if names:
+        sentences.append(
+            f"FID, KID and their intervals are computed on the features of {listed(sorted(names))}, a small built-in "
+            "network, and not on FID-Inception: compare them within this report only."
+        )
+    if any(clustering.extractor and clustering.extractor.stand_in for clustering in facts.clusterings):
+        sentences.append("The clusters were found in the same kind of built-in features.")
+    drawn = sorted({part.dataset for part in facts.parts if part.drawn})
+    if drawn:
+        sentences.append(
+            f"The pairs of {listed(f'“{name}”' for name in drawn)} are drawn by a program: nothing here says how the "
+            "method does on patients."
+        )
+    return sentences
+
+
+def summary(facts: Facts) -> list[str]:
+    """What was done and what came out, in a few sentences with the figures that matter."""
+    sentences = [_trained(facts), *(_made(item) for item in facts.sets)]
+    sentences += [_looks(item) for item in facts.evaluations]
+    if facts.segmentation is not None:
+        sentences += _study(facts.segmentation)
+    return [sentence for sentence in sentences if sentence]
+
+
+def verdict(study: SegmentationFacts, test: str) -> str:
+    """Whether adding synthetic pairs helped on this test set, judged seed by seed against the reference arm."""
+    differences = [d for d in study.differences if d.test == test and d.metric == MAIN_METRIC]
+    if not differences:
+        return ""
+    reference = differences[0].reference
+    shown = [d for d in differences if d.estimate.excludes_zero]
+    if any(d.estimate.n < 2 for d in differences):
+        return f"With one seed no difference from “{reference}” can be told from chance on {test}."
+    if not shown:
+        return f"On {test} no arm's IoU differs from “{reference}” by more than the seeds differ among themselves."
+    parts = [f"“{d.arm}” by {signed(d.estimate.value)} (95 % {interval(d.estimate)})" for d in shown]
+    return f"On {test} the IoU differs from that of “{reference}”: {listed(parts)}, over {shown[0].estimate.n} seeds."
+
+
+def _trained(facts: Facts) -> str:
+    source = facts.training
+    drawn = "drawn" if source.drawn else source.origin
+    text = f"{count(source.n)} {drawn} pairs of “{source.dataset}” (version {source.version_number}) were given."
+    if not facts.models:
+        return text + " No diffusion model was trained."
+    seen = sum(model.images_seen for model in facts.models)
+    took = sum(model.run_seconds for model in facts.models)
+    models = counted(len(facts.models), "diffusion model")
+    return f"{text} {models} learned from them, {count(seen)} images seen in {seconds(took)}."
+
+
+def _made(item: SetFacts) -> str:
+    if not item.attempted:
+        return f"{item.label} was not made."
+    text = f"{item.label}: {count(item.accepted)} of {counted(item.attempted, 'sample')} accepted"
+    if item.rejected:
+        reasons = (f"{count(n)} {reason(code)}" for code, n in sorted(item.rejected.items()))
+        text += f" (rejected: {listed(reasons)})"
+    return f"{text}, {counted(round(item.evaluations / item.attempted), 'U-Net evaluation')} each."
+
+
+def _looks(item: EvaluationFacts) -> str:
+    metrics = item.metrics
+    if metrics.fid is None:
+        return ""
+    text = f"{item.label} lies at FID {number(metrics.fid.value, 1)} from the training pairs"
+    if metrics.floor_fid is not None:
+        text += f", held-out real pairs at {number(metrics.floor_fid.value, 1)}"
+    return text + (" (stand-in features)." if metrics.stand_in else ".")
+
+
+def _study(study: SegmentationFacts) -> list[str]:
+    sentences = []
+    for test in study.tests:
+        means = [
+            f"{number(score.estimate.value)} with “{arm.name}”"
+            for arm in study.arms
+            if (score := study.score(arm.name, test, MAIN_METRIC)) is not None
+        ]
+        if means:
+            sentences.append(f"Segmentation IoU on {test}: {listed(means)}. {verdict(study, test)}".strip())
+    return sentences
