@@ -1,0 +1,106 @@
+"""A segmentation training learns, keeps its best weights, and resumes without a trace of the cut."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.plans.segmentation import SegmentationSpec, preset_named
+from segsmith_worker.segmentation import scores, training
+from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
+from segsmith_worker.segmentation.training import SegmentationState, StepReport, train
+
+SHORT = preset_named("tiny-cpu").with_overrides({"steps": 9, "batch": 4, "side_px": 32, "validate_every_steps": 2})
+
+
+def drawn(first: int, count: int, side_px: int) -> Pairs:
+    made = [draw_pair(11, first + index, side_px) for index in range(count)]
+    names = [str(first + index) for index in range(count)]
+    return Pairs(np.stack([image for image, _ in made]), np.stack([label for _, label in made]), names, names)
+
+
+def data_for(spec: SegmentationSpec, count: int = 10) -> SegmentationData:
+    return prepare_arm(
+        drawn(0, count, spec.side_px),
+        [],
+        use_real=True,
+        real_limit=None,
+        policy="pool",
+        validation_fraction=spec.validation_fraction,
+        seed=0,
+    )[0]
+
+
+def assert_equal(first: SegmentationState, second: SegmentationState) -> None:
+    ours, theirs = first.to_tensors(), second.to_tensors()
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not different
+
+
+def test_a_training_cut_anywhere_and_resumed_equals_the_uncut_one_bit_for_bit() -> None:
+    data = data_for(SHORT)
+    uncut = train(SegmentationState.new(SHORT, 3), data, SHORT)
+    state = SegmentationState.new(SHORT, 3)
+    for until_step in (1, 4, 5, 9):
+        state = SegmentationState.from_tensors(state.to_tensors(), SHORT)
+        state = train(state, data, SHORT, until_step)
+    assert state.step == 9
+    assert_equal(state, uncut)
+
+
+def test_stopping_after_a_step_is_such_a_cut() -> None:
+    data, reports = data_for(SHORT), list[StepReport]()
+
+    def stop_at_three(report: StepReport) -> bool:
+        reports.append(report)
+        return report.step == 3
+
+    state = train(SegmentationState.new(SHORT, 3), data, SHORT, on_step=stop_at_three)
+    assert [report.step for report in reports] == [1, 2, 3]
+    assert [report.validation_iou is not None for report in reports] == [False, True, False]
+    assert_equal(train(state, data, SHORT), train(SegmentationState.new(SHORT, 3), data, SHORT))
+
+
+def test_the_last_step_is_validated_and_the_best_weights_are_kept() -> None:
+    data = data_for(SHORT)
+    state = train(SegmentationState.new(SHORT, 3), data, SHORT)
+    assert [step for step, _ in state.validations] == [2, 4, 6, 8, 9]
+    assert state.best_iou == max(value for _, value in state.validations)
+    predicted = training.predict(training.best_network(state, SHORT), data.validation_images, SHORT)
+    assert scores.iou(scores.binarise(predicted), data.validation_labels) == pytest.approx(state.best_iou)
+
+
+def test_the_learning_rate_drops_at_its_step() -> None:
+    spec = preset_named("paper-256")
+    assert {training.learning_rate(step, spec) for step in range(900)} == {1e-4}
+    assert {training.learning_rate(step, spec) for step in range(900, 2700)} == {1e-5}
+
+
+def test_a_list_shorter_than_the_batch_wraps_around() -> None:
+    state = train(SegmentationState.new(SHORT, 0), data_for(SHORT, count=3), SHORT, until_step=1)
+    assert state.step == 1
+
+
+def test_a_loss_that_is_no_number_stops_the_training_with_its_step() -> None:
+    state = SegmentationState.new(SHORT, 0)
+    with torch.no_grad():
+        next(state.network.parameters()).fill_(float("nan"))
+    with pytest.raises(training.NonFiniteSegmentationLoss, match="step 1"):
+        train(state, data_for(SHORT), SHORT)
+
+
+def test_the_tiny_preset_finds_drawn_lesions_within_its_time() -> None:
+    """Twice the limit on a busy machine: alone on one core it takes about 6 s."""
+    spec = preset_named("tiny-cpu")
+    data, unseen = data_for(spec, 60), drawn(500, 40, spec.side_px)
+    started = time.monotonic()
+    state = train(SegmentationState.new(spec, 0), data, spec)
+    seconds = time.monotonic() - started
+    result = scores.score(training.predict(training.best_network(state, spec), unseen.images, spec), unseen.labels)
+    everything = scores.score(np.ones_like(unseen.labels, dtype=np.float32), unseen.labels)
+    assert result.dice > 0.9
+    assert result.dice > everything.dice + 0.3
+    assert seconds < 60
