@@ -251,7 +251,8 @@ def retry(session: Session, job_id: UUID) -> Job:
     if job.status not in queue.ENDED_BADLY:
         raise Conflict(f"The job is {job.status}; only a failed or cancelled one can be retried.")
     for blocked, need, _ in _blocked_by_ended(session, job_id):
-        raise Conflict(f"{blocked.name or blocked.kind} needs {_told(need)}.", hint="Retry that job; this one follows.")
+        unmet = _need_not_met(need)
+        raise Conflict(f"{blocked.name or blocked.kind!r} cannot run. {unmet.detail}", hint=unmet.hint)
     _queue_again(session, job)
     for dependant in _dependants(session, job_id):
         _queue_again(session, dependant, afresh=dependant.status == SUCCEEDED)

@@ -427,6 +427,7 @@ def upgrade() -> None:
         sa.Column("source_label_digest", sa.String(), nullable=False),
         sa.Column("evaluations", sa.Integer(), nullable=False),
         sa.Column("lesion_fraction", sa.Float(), nullable=False),
+        sa.Column("lesion_count", sa.Integer(), nullable=False),
         sa.Column("provenance", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
