@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
-SliceSeconds = Annotated[
-    float | None, Field(gt=0, description="how long a slice lasts; the installation's unless given")
-]
+SliceSeconds = Annotated[float | None, Field(gt=0, description="the installation's unless given")]
 Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
 Geometry = Literal["letterbox", "squash", "crop"]
 

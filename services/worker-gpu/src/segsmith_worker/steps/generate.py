@@ -158,7 +158,7 @@ class Network:
     def of(self, model: Model) -> DiffusionModel:
         """The averaged weights of a stored model, verified as they are read."""
         if self._loaded is None or self._loaded[0] != model.id:
-            tensors, _ = checkpoints.load(self._context.objects, model.checkpoint_digest)
+            tensors, _ = checkpoints.load(self._context.objects, model.checkpoint_digest, groups=("average",))
             preset = Preset.model_validate(model.preset)
             self._loaded = (model.id, DiffusionModel.from_tensors(preset, tensors, device=device_name()))
         return self._loaded[1]

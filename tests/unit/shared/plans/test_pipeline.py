@@ -1,0 +1,122 @@
+"""What a person learns from a plan before anything runs."""
+
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from segsmith_shared.plans.pipeline import DatasetTooSmall, PipelinePlan, UnknownSet, plan_pipeline
+from segsmith_shared.plans.presets import PresetOverrideRejected, UnknownPreset
+from segsmith_shared.plans.specs import (
+    ArmSpec,
+    ClusteringSpec,
+    NamedPart,
+    PartRef,
+    PipelineSpec,
+    Recipe,
+    SegmentationStudySpec,
+)
+from segsmith_shared.problems import InvalidInput
+
+PAIRS = PartRef(version_id=uuid4())
+TESTS = (NamedPart(name="held out", pairs=PartRef(version_id=uuid4())),)
+
+
+def planned(source_count: int = 100, **fields: object) -> PipelinePlan:
+    spec = PipelineSpec.model_validate(
+        {"pairs": PAIRS, "tests": TESTS, "clustering": ClusteringSpec(k=4), "preset": "tiny-cpu"} | fields
+    )
+    return plan_pipeline(spec, uuid4(), source_count, torch_threads=2)
+
+
+def amount(plan: PipelinePlan, what: str, unit: str) -> int:
+    return next(line.amount for line in plan.cost if (line.what, line.unit) == (what, unit))
+
+
+def test_every_job_needs_only_jobs_of_the_same_plan_that_come_before_it() -> None:
+    known = set()
+    for job in planned().jobs:
+        assert set(job.needs) <= known
+        known.add(job.id)
+
+
+def test_the_report_waits_for_every_end_and_is_made_even_when_something_failed() -> None:
+    plan = planned()
+    report = plan.jobs[-1]
+    assert report.kind == "report"
+    assert report.even_if_needs_failed
+    assert {job.id for job in plan.jobs if job.kind in {"evaluate", "segment", "generate"}} == set(report.needs)
+
+
+def test_per_cluster_generation_waits_for_the_clustering_which_adds_the_trainings() -> None:
+    plan = planned()
+    cluster = next(job for job in plan.jobs if job.kind == "cluster")
+    generate = next(job for job in plan.jobs if job.kind == "generate")
+    assert generate.needs == (cluster.id,)
+    assert cluster.spec.model_dump()["trainings"][0]["needed_by"] == (generate.id,)
+
+
+def test_the_full_strategy_trains_one_model_without_waiting_for_clusters() -> None:
+    plan = planned(recipes=(Recipe(strategy="full"),))
+    train = next(job for job in plan.jobs if job.kind == "train")
+    assert train.needs == ()
+    assert next(job for job in plan.jobs if job.kind == "generate").needs == (train.id,)
+    assert amount(plan, "Diff: models (at most)", "models") == 1
+
+
+def test_a_recipe_the_papers_way_costs_960_evaluations_a_sample_on_the_sources_asked_for() -> None:
+    paper = Recipe(name="Paper", preset="paper-256-2023", strategy="full", source_limit=16)
+    plan = planned(recipes=(Recipe(overrides={"sampling.samples_per_source": 1}), paper))
+    assert amount(plan, "Paper: each sample", "U-Net evaluations") == 960
+    assert amount(plan, "Paper: all samples", "U-Net evaluations") == 960 * 16 * 3
+
+
+def test_generation_fans_out_over_as_many_jobs_as_asked_and_no_more_than_there_are_sources() -> None:
+    recipe = Recipe(generate_jobs=8, overrides={"sampling.samples_per_source": 1})
+    assert sum(job.kind == "generate" for job in planned(recipes=(recipe,)).jobs) == 8
+    few = planned(5, recipes=(recipe,))
+    assert sum(job.kind == "generate" for job in few.jobs) == 5
+
+
+def test_each_arm_is_trained_once_per_seed_after_the_sets_it_eats() -> None:
+    study = SegmentationStudySpec(seeds=2)
+    plan = planned(segmentation=study)
+    generate = {job.id for job in plan.jobs if job.kind == "generate"}
+    segments = [job for job in plan.jobs if job.kind == "segment"]
+    assert len(segments) == 3 * 2
+    assert [set(job.needs) for job in segments] == [set(), set(), generate, generate, generate, generate]
+    assert len({job.spec.model_dump()["seed"] for job in segments}) == 2
+
+
+def test_more_clusters_than_pairs_are_refused_with_what_to_do() -> None:
+    with pytest.raises(DatasetTooSmall) as refused:
+        planned(3)
+    assert "at most 3" in refused.value.hint
+
+
+def test_an_arm_that_eats_a_set_nobody_makes_is_refused_by_name() -> None:
+    study = SegmentationStudySpec(arms=(ArmSpec(name="ghost", real=False, sets=("Diff-9",)),))
+    with pytest.raises(UnknownSet, match="Diff-9"):
+        planned(segmentation=study)
+
+
+def test_a_study_without_anything_to_test_on_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="test"):
+        planned(tests=())
+
+
+def test_an_unknown_preset_or_override_is_refused_before_anything_runs() -> None:
+    with pytest.raises(UnknownPreset):
+        planned(preset="huge")
+    with pytest.raises(PresetOverrideRejected, match="learning_rat"):
+        planned(recipes=(Recipe(overrides={"training.learning_rat": 1}),))
+
+
+def test_a_typo_in_a_request_is_noticed() -> None:
+    with pytest.raises(ValidationError, match="sed"):
+        PipelineSpec.model_validate({"pairs": PAIRS, "sed": 1})
+
+
+def test_two_recipes_of_one_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="same name"):
+        PipelineSpec(pairs=PAIRS, recipes=(Recipe(), Recipe()))
