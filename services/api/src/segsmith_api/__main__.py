@@ -1,0 +1,62 @@
+"""`python -m segsmith_api`: the API on SEGSMITH_HOST and SEGSMITH_PORT until it is told to stop."""
+
+import asyncio
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from segsmith_api.main import create_app
+from segsmith_shared.telemetry import configure_logging
+
+STOP_SECONDS = 15
+KEEP_ALIVE_SECONDS = 30
+CONNECTIONS_AT_ONCE = 1000
+
+
+class Address(BaseSettings):
+    """Where the API listens; loopback unless told, because a key travels in the clear until a proxy adds TLS."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGSMITH_", extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+
+
+class Server(uvicorn.Server):
+    """Tells open event streams to end before it waits for open requests to finish."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        installation = getattr(self._app.state, "installation", None)
+        if installation is not None:
+            asyncio.get_event_loop().call_soon_threadsafe(installation.stopping.set)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; requests under way may take STOP_SECONDS to finish."""
+    configure_logging("api")
+    address = Address()
+    app = create_app()
+    config = uvicorn.Config(
+        app,
+        host=address.host,
+        port=address.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    Server(config, app).run()
+
+
+if __name__ == "__main__":
+    main()

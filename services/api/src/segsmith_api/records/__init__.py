@@ -1,0 +1,1 @@
+"""The SQL of the API, one module per noun."""

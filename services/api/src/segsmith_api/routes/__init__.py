@@ -1,0 +1,10 @@
+"""One module per noun: parse, call, return."""
+
+from fastapi import APIRouter
+
+from segsmith_api.json_bodies import StorableJsonRoute
+
+
+def router_of(tag: str) -> APIRouter:
+    """A noun's router; its JSON bodies are checked to be storable."""
+    return APIRouter(tags=[tag], route_class=StorableJsonRoute)
