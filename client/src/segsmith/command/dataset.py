@@ -6,7 +6,6 @@ from uuid import UUID
 
 import typer
 from PIL import Image
-from segsmith_shared.pairs.checking import CheckOptions, ImportReport, check_folder
 
 from segsmith.command.importing import import_pairs, read_ids, upload_archive
 from segsmith.command.invocation import Invocation, Shown, application, command
@@ -14,7 +13,9 @@ from segsmith.command.tables import fields, moment, table
 from segsmith.packing import archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
+from segsmith_shared.pairs.checking import CheckOptions, check_folder
 from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Conflict, InvalidInput
 
 app = application("Check, draw, upload and divide datasets.")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from segsmith_shared.pairs.checking import ImportReport
 
 from segsmith.command.invocation import Invocation
 from segsmith.command.progress import Board, view_on
@@ -13,6 +12,7 @@ from segsmith.command.tables import size
 from segsmith.packing import Archive
 from segsmith.problems import FolderNotFound
 from segsmith.values import Job, Upload, Version
+from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Problem
 
 

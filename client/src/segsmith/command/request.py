@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from segsmith.problems import FolderNotFound
 from segsmith_shared.plans.presets import PRESETS, Preset, preset_named
+from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
+from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
 from segsmith_shared.plans.specs import (
     ClusteringSpec,
     EvaluationSpec,
@@ -23,6 +25,7 @@ from segsmith_shared.problems import InvalidInput
 
 PAPER = "Paper"
 PAPER_PRESET = "paper-256-2023"
+PAPER_SEGMENTATION_PRESET = "paper-256"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class RunOptions:
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
-    """The request. Raises InvalidInput naming each value beyond its limits, UnknownPreset, PresetOverrideRejected."""
+    """The request. Raises InvalidInput naming each value beyond its limits, or the problem of an unknown preset."""
     overrides = dict(options.overrides)
     if options.samples_per_source is not None:
         overrides["sampling.samples_per_source"] = options.samples_per_source
@@ -146,5 +149,6 @@ def _clustering(options: RunOptions) -> ClusteringSpec:
 
 
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:
-    preset = options.segmentation_preset or options.preset
+    default = options.preset if options.preset in SEGMENTATION_PRESETS else PAPER_SEGMENTATION_PRESET
+    preset = segmentation_preset_named(options.segmentation_preset or default).preset
     return SegmentationStudySpec(preset=preset, seeds=options.seeds)

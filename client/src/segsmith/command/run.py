@@ -6,7 +6,6 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
-from segsmith_shared.pairs.checking import CheckOptions
 
 from segsmith.command.dataset import FolderArgument, IdsOption, report_on
 from segsmith.command.importing import Imported, import_pairs, read_ids, upload_archive
@@ -22,6 +21,7 @@ from segsmith.command.request import (
 )
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
+from segsmith_shared.pairs.checking import CheckOptions
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput

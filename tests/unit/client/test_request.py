@@ -1,0 +1,95 @@
+"""Options of the command line become the request that they mean."""
+
+import json
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from segsmith.command.request import (
+    PAPER,
+    RunOptions,
+    parse_override,
+    parse_test,
+    pipeline_spec,
+    read_clusters,
+)
+from segsmith.problems import FolderNotFound
+from segsmith_shared.plans.pipeline import plan_pipeline, preset_of
+from segsmith_shared.plans.specs import NamedPart, PartRef
+from segsmith_shared.problems import InvalidInput, Problem
+
+PAIRS = PartRef(version_id=uuid4())
+TESTS = [NamedPart(name="test", pairs=PartRef(version_id=uuid4()))]
+
+
+def test_overrides_reach_the_preset_that_runs() -> None:
+    options = RunOptions(samples_per_source=2, overrides=dict([parse_override("training.batch=8")]))
+    spec = pipeline_spec(options, PAIRS, TESTS)
+    preset = preset_of(spec, spec.recipes[0])
+    assert (preset.sampling.samples_per_source, preset.training.batch) == (2, 8)
+
+
+@pytest.mark.parametrize("preset", ["tiny-cpu", "small-64", "medium-128"])
+def test_beside_the_paper_costs_960_evaluations_a_source_and_as_much_training(preset: str) -> None:
+    options = RunOptions(preset=preset, beside_paper=16, overrides={"training.images_total": 5000})
+    spec = pipeline_spec(options, PAIRS, TESTS)
+    ours, paper = (preset_of(spec, recipe) for recipe in spec.recipes)
+    cost = {(line.what, line.unit): line.amount for line in plan_pipeline(spec, uuid4(), 100, 1).cost}
+    assert cost[f"{PAPER}: all samples", "U-Net evaluations"] == 16 * 960
+    assert not paper.training.inpainting_aware
+    assert paper.network == ours.network
+    assert paper.training.images_total == ours.training.images_total == 5000
+
+
+def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
+    assert pipeline_spec(RunOptions(), PAIRS, []).segmentation is None
+    assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RunOptions(overrides={"training.batches": 8}),
+        RunOptions(preset="no-such"),
+        RunOptions(name="../x"),
+        RunOptions(overrides={"training.batch": -1}),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sent(options: RunOptions) -> None:
+    with pytest.raises(Problem):
+        pipeline_spec(options, PAIRS, TESTS)
+
+
+def test_override_values_are_numbers_lists_and_words() -> None:
+    assert parse_override("training.batch=8") == ("training.batch", 8)
+    assert parse_override("network.channel_multipliers=[1,2]") == ("network.channel_multipliers", [1, 2])
+    assert parse_override("sampling.sampler=repaint") == ("sampling.sampler", "repaint")
+    with pytest.raises(InvalidInput):
+        parse_override("training.batch")
+
+
+def test_a_test_set_may_have_an_id_list_and_colons_in_its_path(tmp_path: Path) -> None:
+    odd = tmp_path / "a:b"
+    odd.mkdir()
+    ids = tmp_path / "ids.txt"
+    ids.touch()
+    assert parse_test(f"CVC={odd}").folder == odd
+    with_ids = parse_test(f"CVC={odd}:{ids}")
+    assert (with_ids.name, with_ids.folder, with_ids.ids) == ("CVC", odd, ids)
+    with pytest.raises(FolderNotFound):
+        parse_test(f"CVC={tmp_path}/nowhere")
+
+
+def test_published_clusterings_are_read_by_k(tmp_path: Path) -> None:
+    file = tmp_path / "clusters.json"
+    file.write_text(json.dumps({"2": {"0": ["a"], "1": ["b"]}, "1": {"0": ["a", "b"]}}))
+    assert read_clusters(file, 2) == {"0": ["a"], "1": ["b"]}
+    with pytest.raises(InvalidInput, match="k = 3"):
+        read_clusters(file, 3)
+    file.write_text(json.dumps({"0": ["a"], "1": ["b"]}))
+    spec = pipeline_spec(RunOptions(clusters=read_clusters(file, 7)), PAIRS, TESTS)
+    assert spec.clustering.imported == {"0": ["a"], "1": ["b"]}
+    file.write_text("[]")
+    with pytest.raises(InvalidInput):
+        read_clusters(file, 2)
