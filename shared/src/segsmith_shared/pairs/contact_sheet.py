@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from io import BytesIO
-from itertools import zip_longest
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
@@ -18,7 +17,7 @@ _CAPTION_PX = 16
 
 
 def overlay(image: ByteArray | Image.Image, label: BoolArray, region: BoolArray | None = None) -> Image.Image:
-    """An image, uint8 (H, W, 3) or RGB picture, with the outline of its label, and of a redraw region in another colour.
+    """An image, uint8 (H, W, 3) or RGB picture, with its label's outline, and a redraw region's in another colour.
 
     Label and region bool (h, w) may have another size: they are brought to the image's by nearest neighbour.
     Outlines lie just outside of what they enclose, so that the lesion itself stays visible.
@@ -63,14 +62,13 @@ def sheet(
     pen, font = ImageDraw.Draw(paper), ImageFont.load_default(11)
     for column, heading in enumerate(headings[:columns]):
         pen.text((_GAP_PX + column * (cell_px + _GAP_PX), 2), heading, _INK, font)
-    for index, (row, caption) in enumerate(zip_longest(rows, captions[: len(rows)], fillvalue="")):
+    for index, row in enumerate(rows):
         top = head_px + _GAP_PX + index * row_px
         for column, picture in enumerate(row):
-            assert isinstance(picture, Image.Image)
             cell = _in_cell(picture, cell_px)
             left = _GAP_PX + column * (cell_px + _GAP_PX)
             paper.paste(cell, (left + (cell_px - cell.width) // 2, top + (cell_px - cell.height) // 2))
-        pen.text((_GAP_PX, top + cell_px), str(caption), _INK, font)
+        pen.text((_GAP_PX, top + cell_px), captions[index] if index < len(captions) else "", _INK, font)
     stream = BytesIO()
     paper.save(stream, "PNG")
     return stream.getvalue()

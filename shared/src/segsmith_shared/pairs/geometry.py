@@ -104,7 +104,10 @@ def label_to_square(label: BoolArray, placement: Placement) -> BoolArray:
 
 
 def image_from_square(square: ByteArray, placement: Placement, onto: ByteArray | None = None) -> ByteArray:
-    """The model's image in the picture's own size, uint8 (H, W, 3); what a crop never saw is taken from `onto`, else black."""
+    """The model's image in the picture's own size, uint8 (H, W, 3).
+
+    What a crop never saw is taken from `onto` (that size too, else ValueError), or is black without it.
+    """
     shape = (placement.height_px, placement.width_px, 3)
     image = np.zeros(shape, np.uint8) if onto is None else onto.copy()
     if image.shape != shape:

@@ -13,7 +13,7 @@ SPECK_FRACTION = 5e-5
 def count_lesions(label: BoolArray) -> tuple[int, int]:
     """How many lesions a label bool (H, W) shows, and the largest one's pixels.
 
-    Parts that touch also diagonally are one lesion; specks under 5e-5 of the picture count only when there is nothing else.
+    Parts that touch, also diagonally, are one lesion; specks under 5e-5 of the picture count only where all are specks.
     """
     parts, count = ndimage.label(label, np.ones((3, 3), np.int8))
     if count == 0:

@@ -1,7 +1,8 @@
 """Child processes that read what strangers sent: little memory, little time, no secrets, replaced when they die.
 
 A request is one JSON object per line on the child's stdin; the answer is one JSON line on its stdout, followed by the
-binary blobs that the line announces. Nothing is ever pickled. A child ends by itself when its parent does (end of file).
+binary blobs that the line announces. Nothing is ever pickled. A child ends by itself when its parent does: its stdin
+ends.
 """
 
 import json
@@ -27,7 +28,7 @@ _LOG_BYTES = 2**20
 
 @dataclass(frozen=True)
 class ProcessLimits:
-    """What one child may use: address space as a whole, processor and clock time per request, bytes per written file."""
+    """What one child may use: address space in all, processor and clock time per request, bytes per file it writes."""
 
     memory_bytes: int = 3 * 2**29
     cpu_seconds: float = 30.0
@@ -47,79 +48,83 @@ class ChildDied(Exception):
         return self.signal_number in {signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU}
 
 
+@dataclass(frozen=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    requests: IO[bytes]
+    answers: IO[bytes]
+    log: IO[bytes]
+
+    @classmethod
+    def start(cls, command: list[str]) -> Self:
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _ONE_THREAD
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment)
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("Popen made no pipes")
+        return cls(process, process.stdin, process.stdout, log)
+
+    def last_words(self) -> str:
+        self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 2000))
+        return self.log.read().decode(errors="replace").strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.requests, self.answers, self.log):
+            with suppress(BrokenPipeError):
+                stream.close()
+
+
 class LimitedProcess:
-    """One child running `module` (which calls `serve`), restarted at the next request after it died."""
+    """One child running `module` (which calls `serve`), started at the first request and again after it died."""
 
     def __init__(self, module: str, limits: ProcessLimits) -> None:
         self._command = [sys.executable, "-m", module, json.dumps(asdict(limits))]
-        self._child: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._child: _Child | None = None
 
     def ask(self, request: Document, on_note: Callable[[Document], None] | None = None) -> Answer:
         """The child's answer; notes it sends before (e.g. progress) go to `on_note`. Raises ChildDied."""
-        child = self._running()
-        assert child.stdin is not None
-        assert child.stdout is not None
+        self._child = child = self._child or _Child.start(self._command)
         try:
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            child.stdin.flush()
+            child.requests.write(json.dumps(request).encode() + b"\n")
+            child.requests.flush()
             while True:
-                head = self._read_head(child.stdout)
+                head = _read_head(child.answers)
                 if "note" not in head:
-                    return head, [_read_exactly(child.stdout, size) for size in head.pop("blob_bytes", [])]
+                    return head, [_read_exactly(child.answers, size) for size in head.pop("blob_bytes")]
                 if on_note is not None:
                     on_note(head["note"])
         except (BrokenPipeError, EOFError):
-            raise self._autopsy() from None
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._child is None:
-            self._log = tempfile.TemporaryFile()
-            environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _ONE_THREAD
-            self._child = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment
-            )
-        return self._child
-
-    @staticmethod
-    def _read_head(stream: IO[bytes]) -> Document:
-        line = stream.readline()
-        if not line.endswith(b"\n"):
-            raise EOFError
-        head: Document = json.loads(line)
-        return head
-
-    def _autopsy(self) -> ChildDied:
-        assert self._child is not None
-        assert self._log is not None
-        return_code = self._child.wait()
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 2000))
-        last_words = self._log.read().decode(errors="replace").strip()
-        self.close()
-        return ChildDied(return_code, last_words)
+            return_code, last_words = child.process.wait(), child.last_words()
+            self.close()
+            raise ChildDied(return_code, last_words) from None
 
     def interrupt(self) -> None:
         """Kill the child from any thread; whoever waits in `ask` gets ChildDied."""
         child = self._child
         if child is not None:
-            child.kill()
+            child.process.kill()
 
     def close(self) -> None:
         """End the child at once; an answer on its way is lost. Safe to call twice."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            for stream in (self._child.stdin, self._child.stdout, self._log):
-                with suppress(BrokenPipeError):
-                    if stream is not None:
-                        stream.close()
-        self._child = self._log = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+
+def _read_head(stream: IO[bytes]) -> Document:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    head: Document = json.loads(line)
+    return head
 
 
 def _read_exactly(stream: IO[bytes], size: int) -> bytes:

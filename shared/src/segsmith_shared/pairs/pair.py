@@ -22,7 +22,9 @@ class Pair:
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
-            raise ValueError(f"image of {self.name!r} must be uint8 (H, W, 3), is {self.image.dtype} {self.image.shape}")
+            raise ValueError(
+                f"image of {self.name!r} must be uint8 (H, W, 3), is {self.image.dtype} {self.image.shape}"
+            )
         if self.label.dtype != np.bool_ or self.label.shape != self.image.shape[:2]:
             raise ValueError(
                 f"label of {self.name!r} must be bool {self.image.shape[:2]}, is {self.label.dtype} {self.label.shape}"

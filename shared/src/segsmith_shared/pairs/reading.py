@@ -68,7 +68,7 @@ class ReadPair:
 
 @dataclass(frozen=True)
 class ReadingFailure:
-    """Why a pair could not be read: `part` is image or label, `code` a kind of `intake.BadPicture` or a child's death."""
+    """Why a pair could not be read: `part` is image, label or pair, `code` an `intake.BadPicture`'s or a death's."""
 
     part: str
     code: str
@@ -189,7 +189,7 @@ def _described(
 def _pixels_digest(pixels: ByteArray) -> str:
     """SHA-256 over shape and pixels: equal pictures in different files agree."""
     digest = sha256(f"{pixels.shape}".encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

@@ -1,0 +1,312 @@
+"""A folder of pictures becomes checked pairs and a report that names every file it could not use.
+
+The same code serves the import job and the offline command: one pass, bounded memory, order by name, and nothing
+else is lost because of a bad file.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from segsmith_shared.pairs.formats import Candidate, FoundFile, Matching, find_files, recognise
+from segsmith_shared.pairs.import_report import Counts, Finding, ImportReport, Severity, Spread, Statistics
+from segsmith_shared.pairs.intake import PICTURE_SUFFIXES
+from segsmith_shared.pairs.limited import ProcessLimits
+from segsmith_shared.pairs.near_duplicates import COLOUR_SIMILARITY, Look, joined_groups, near_duplicate_pairs
+from segsmith_shared.pairs.reading import EncodedPair, PairReaders, ReadingFailure, ReadingRequest, ReadPair
+
+__all__ = ["CheckOptions", "CheckedPair", "Finding", "ImportReport", "check_folder"]
+
+IDS_FILE = "ids.txt"
+MAXIMUM_LIST_BYTES = 2**24
+MOST_READERS = 8  # beyond, one parent cannot take the pictures as fast as they come
+FULL_FRACTION = 0.98
+SMALL_LESION_PX, AT_SIDE_PX = 16, 256
+
+OnProgress = Callable[[int, int], object]
+
+
+class CheckOptions(BaseModel):
+    """How a folder is read. An import request gives these fields as its `options`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ids: list[str] | None = Field(None, description="only these pairs, by name; an ids.txt in the folder does the same")
+    include: list[str] = Field(default_factory=list, description="only files whose path matches one, e.g. data_C*/*")
+    procedure: Literal["corrected", "authors"] = Field("corrected", description="labels at ≥ 128, or at > 0")
+    empty_labels: Literal["reject", "keep"] = "reject"
+    maximum_pixels: int = Field(64_000_000, ge=1, le=400_000_000)
+    near_duplicate_similarity: float = Field(COLOUR_SIMILARITY, ge=0.5, le=1)
+
+
+@dataclass(frozen=True)
+class CheckedPair:
+    """An accepted pair in the order of names, with what an import stores of it."""
+
+    name: str
+    read: ReadPair
+    encoded: EncodedPair
+
+
+OnPair = Callable[[CheckedPair], object]
+
+
+def check_folder(
+    root: Path,
+    options: CheckOptions | None = None,
+    on_progress: OnProgress | None = None,
+    on_pair: OnPair | None = None,
+    workers: int | None = None,
+) -> ImportReport:
+    """Pair, read and check everything below `root`.
+
+    `on_progress(done, total)` counts pairs read; `on_pair` gets every accepted pair, encoded, in the order of names
+    (without it nothing is encoded, which is faster). What a callback raises ends the check. `workers` are reading
+    processes, up to eight unless given. A folder without a single pair gives a report that says so, not an error.
+    """
+    check = _Check(options or CheckOptions())
+    candidates = check.candidates_of(find_files(root))
+    with PairReaders(workers or min(MOST_READERS, len(os.sched_getaffinity(0))), _limits_for(check.options)) as readers:
+        requests = (_request(check.options, candidate, encode=on_pair is not None) for candidate in candidates)
+        for done, (candidate, outcome) in enumerate(zip(candidates, readers.read(requests), strict=True), start=1):
+            accepted = check.take(candidate, outcome)
+            if on_pair is not None and accepted is not None and accepted.encoded is not None:
+                on_pair(CheckedPair(candidate.name, accepted, accepted.encoded))
+            if on_progress is not None:
+                on_progress(done, len(candidates))
+    return check.report()
+
+
+def _limits_for(options: CheckOptions) -> ProcessLimits:
+    # RGB, a conversion of it, label, filtered rows and PNG are about 16 bytes a pixel; the interpreter takes the rest.
+    return ProcessLimits(memory_bytes=2**29 + 16 * options.maximum_pixels)
+
+
+def _request(options: CheckOptions, candidate: Candidate, *, encode: bool) -> ReadingRequest:
+    return ReadingRequest(
+        image_path=str(candidate.image.location),
+        label_path=str(candidate.label.location),
+        procedure=options.procedure,
+        maximum_pixels=options.maximum_pixels,
+        encode=encode,
+    )
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """What is kept of a pair until the report: no pixels."""
+
+    candidate: Candidate
+    size: tuple[int, int]
+    lesion_fraction: float
+    lesion_count: int
+    largest_lesion_fraction: float
+    image_digest: str
+    label_digest: str
+    look: Look
+
+
+@dataclass
+class _Check:
+    options: CheckOptions
+    counts: Counts = field(default_factory=Counts)
+    findings: list[Finding] = field(default_factory=list)
+    accepted: list[_Accepted] = field(default_factory=list)
+    matching: Matching | None = None
+
+    def candidates_of(self, files: Sequence[FoundFile]) -> list[Candidate]:
+        """The pairs to read; what the names alone tell is noted."""
+        chosen = [file for file in files if self._included(file)]
+        self.counts.files = len(files)
+        self.matching = recognise(chosen)
+        if self.matching is None:
+            self._find_nothing(chosen)
+            return []
+        self._note_matching(self.matching)
+        candidates = self._listed(self.matching.candidates, files)
+        self.counts.pairs_by_name = len(candidates)
+        return candidates
+
+    def _included(self, file: FoundFile) -> bool:
+        return not self.options.include or any(fnmatch(str(file.path), glob) for glob in self.options.include)
+
+    def _find_nothing(self, files: Sequence[FoundFile]) -> None:
+        images = [file for file in files if file.is_picture]
+        self.counts.images_without_label = len(images)
+        self.counts.other_files = len(files) - len(images)
+        self._find(
+            "error", "no-layout", ".",
+            f"{len(images)} pictures, but no two files that belong together as image and label",
+            "put images into images/ and labels of the same names into masks/, or name labels X_mask beside X",
+        )  # fmt: skip
+
+    def _note_matching(self, matching: Matching) -> None:
+        self.counts.images_without_label = len(matching.images_alone)
+        self.counts.labels_without_image = len(matching.labels_alone)
+        self.counts.negatives = len(matching.negatives)
+        self.counts.other_files = len(matching.ignored)
+        for file in matching.images_alone:
+            self._find("error", "missing-label", file.path, "image without a label", "add its label")
+        for file in matching.labels_alone:
+            self._find("error", "missing-image", file.path, "label without an image", "add its image")
+        for file in matching.ignored:
+            if file.is_picture:
+                self._find("note", "unused-picture", file.path, "neither an image nor a label in this layout")
+        for group in matching.ambiguous:
+            self.counts.rejected += 1
+            others = ", ".join(str(file.path) for file in group[1:])
+            self._find("error", "ambiguous", group[0].path, f"has the same name as {others}", "keep one of each kind")
+
+    def _listed(self, candidates: list[Candidate], files: Sequence[FoundFile]) -> list[Candidate]:
+        """Those of the id list of the options, else of the folder's own `ids.txt`, else all."""
+        wanted = self.options.ids
+        if wanted is None:
+            wanted = self._ids_of_folder(files)
+        if wanted is None:
+            return candidates
+        keys = {_list_key(name): name for name in wanted}
+        by_key: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            for key in {_list_key(candidate.name), candidate.image.stem, str(candidate.image.path.with_suffix(""))}:
+                by_key.setdefault(key, []).append(candidate)
+        listed = {c for key in keys for c in by_key.get(key, [])}
+        for key in sorted(keys.keys() - by_key.keys()):
+            self._find("error", "not-found", keys[key], "listed, but no complete pair has this name", "check the list")
+        self.counts.not_in_list = len(candidates) - len(listed)
+        return [candidate for candidate in candidates if candidate in listed]
+
+    def _ids_of_folder(self, files: Sequence[FoundFile]) -> list[str] | None:
+        lists = [file for file in files if file.path.name.lower() == IDS_FILE]
+        if not lists:
+            return None
+        shallowest = min(lists, key=lambda file: len(file.folders))
+        if shallowest.location.stat().st_size > MAXIMUM_LIST_BYTES:
+            self._find("warning", "list-too-large", shallowest.path, "not read: over 16 MiB", "give the ids otherwise")
+            return None
+        lines = shallowest.location.read_text(encoding="utf-8", errors="replace").splitlines()
+        self._find("note", "list-used", shallowest.path, "only the pairs it lists are used")
+        return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+
+    def take(self, candidate: Candidate, outcome: ReadPair | ReadingFailure) -> ReadPair | None:
+        """The pair, once it is in the report; None, and why, where it cannot be used."""
+        if isinstance(outcome, ReadingFailure):
+            self._reject(candidate, outcome)
+            return None
+        if outcome.lesion_fraction == 0 and self.options.empty_labels == "reject":
+            self.counts.rejected += 1
+            self._find("error", "empty-label", candidate.label.path, "the label marks no pixel", "mark the lesion")
+            return None
+        self._note_pair(candidate, outcome)
+        look = Look(outcome.difference_hash, outcome.perceptual_hash, outcome.colour_print)
+        self.accepted.append(
+            _Accepted(
+                candidate,
+                (outcome.width_px, outcome.height_px),
+                outcome.lesion_fraction,
+                outcome.lesion_count,
+                outcome.largest_lesion_fraction,
+                outcome.image_pixels_digest,
+                outcome.label_pixels_digest,
+                look,
+            )
+        )
+        return outcome
+
+    def _reject(self, candidate: Candidate, failure: ReadingFailure) -> None:
+        self.counts.rejected += 1
+        paths = {"image": candidate.image.path, "label": candidate.label.path}
+        self._find("error", failure.code, paths.get(failure.part, candidate.image.path), failure.detail, failure.advice)
+
+    def _note_pair(self, candidate: Candidate, read: ReadPair) -> None:
+        for path, notes in ((candidate.image.path, read.image_notes), (candidate.label.path, read.label_notes)):
+            for note in notes:
+                self._find("note", "converted", path, note)
+        if read.lesion_fraction == 0:
+            self._find("warning", "empty-label", candidate.label.path, "the label marks no pixel")
+        if read.lesion_fraction >= FULL_FRACTION:
+            self._find(
+                "warning", "full-label", candidate.label.path,
+                f"the label marks {read.lesion_fraction:.0%} of the picture", "is it inverted?",
+            )  # fmt: skip
+
+    def report(self) -> ImportReport:
+        """Everything found, once all pairs were read."""
+        self.counts.accepted = len(self.accepted)
+        self._note_exact_duplicates()
+        groups = self._groups()
+        self.counts.near_duplicate_groups = len(groups)
+        self.counts.pairs_in_groups = sum(map(len, groups))
+        return ImportReport(
+            layout=self.matching.layout if self.matching else "",
+            layout_because=self.matching.why if self.matching else "",
+            procedure=self.options.procedure,
+            counts=self.counts,
+            findings=self.findings,
+            groups=groups,
+            statistics=_statistics(self.accepted) if self.accepted else None,
+        )
+
+    def _note_exact_duplicates(self) -> None:
+        first: dict[str, _Accepted] = {}
+        for pair in self.accepted:
+            earlier = first.setdefault(pair.image_digest, pair)
+            if earlier is pair:
+                continue
+            self.counts.exact_duplicates += 1
+            same = "the same image and label as" if earlier.label_digest == pair.label_digest else "the same image as"
+            advice = "remove one" if earlier.label_digest == pair.label_digest else "decide which label is right"
+            what = f"{same} {earlier.candidate.image.path}"
+            self._find("warning", "duplicate", pair.candidate.image.path, what, advice)
+
+    def _groups(self) -> list[list[str]]:
+        links = near_duplicate_pairs([pair.look for pair in self.accepted], self.options.near_duplicate_similarity)
+        for i, j, likeness in links:
+            first, second = self.accepted[i], self.accepted[j]
+            if first.image_digest != second.image_digest:
+                what = f"looks like {first.candidate.image.path} (likeness {likeness:.3f})"
+                self._find("note", "near-duplicate", second.candidate.image.path, what)
+        keys = [pair.candidate.sequence for pair in self.accepted]
+        numbers = joined_groups(len(self.accepted), [(i, j) for i, j, _ in links], keys)
+        groups: dict[int, list[str]] = {}
+        for pair, number in zip(self.accepted, numbers, strict=True):
+            if number is not None:
+                groups.setdefault(number, []).append(pair.candidate.name)
+        return [groups[number] for number in sorted(groups)]
+
+    def _find(self, severity: Severity, code: str, file: object, what: str, what_to_do: str = "") -> None:
+        self.findings.append(Finding(severity=severity, code=code, file=str(file), what=what, what_to_do=what_to_do))
+
+
+def _list_key(name: str) -> str:
+    """A listed name without a picture's ending, as lists come from `ls` as often as from papers."""
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot and f".{ending.lower()}" in PICTURE_SUFFIXES else name
+
+
+def _statistics(pairs: Sequence[_Accepted]) -> Statistics:
+    widths, heights = np.array([pair.size for pair in pairs], np.float64).T
+    fractions = np.array([pair.lesion_fraction for pair in pairs])
+    largest = np.array([pair.largest_lesion_fraction for pair in pairs])
+    across_px = 2 * np.sqrt(largest / np.pi) * AT_SIDE_PX
+    return Statistics(
+        width_px=_spread(widths),
+        height_px=_spread(heights),
+        aspect_ratio=_spread(widths / heights),
+        lesion_fraction=_spread(fractions),
+        lesion_fraction_histogram=np.histogram(fractions, bins=10, range=(0, 1))[0].tolist(),
+        lesion_counts=dict(sorted(Counter(pair.lesion_count for pair in pairs).items())),
+        small_lesions=int((across_px < SMALL_LESION_PX).sum()),
+        sizes=len({pair.size for pair in pairs}),
+    )
+
+
+def _spread(values: Iterable[float]) -> Spread:
+    least, tenth, median, ninetieth, most = np.quantile(np.asarray(list(values)), [0, 0.1, 0.5, 0.9, 1]).tolist()
+    return Spread(least=least, tenth=tenth, median=median, ninetieth=ninetieth, most=most)

@@ -1,0 +1,42 @@
+"""PolypGen as published on Synapse: a folder per centre, then sequences of frames with and without polyps.
+
+`data_C1/images_C1/X.jpg` with `data_C1/masks_C1/X_mask.jpg`, `sequenceData/positive/seq1/{images,masks}_seq1/`,
+`sequenceData/negativeOnly/seq1_neg/`. `imagesAll_positive/` repeats the centres' images and `bbox_image_C1/` shows them
+with boxes drawn in: both are left alone.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from segsmith_shared.pairs.formats.found import FoundFile
+from segsmith_shared.pairs.formats.image_and_label_folders import role_by_folder
+from segsmith_shared.pairs.formats.matching import Matching, Part, Role, match_by_role
+
+_CENTRE = re.compile(r"data_c\d+")
+_REPEATED = re.compile(r"imagesall_.*|bbox.*")
+_SEQUENCE = re.compile(r"seq\d+")
+
+
+class PolypGen:
+    """Told by folders data_C1 … data_C6 or sequenceData/. Frames of one sequence stay together in every split."""
+
+    name = "PolypGen"
+
+    def match(self, files: Sequence[FoundFile]) -> Matching | None:
+        folders = {folder.lower() for file in files for folder in file.folders}
+        if not any(_CENTRE.fullmatch(folder) for folder in folders) and "sequencedata" not in folders:
+            return None
+        why = "per-centre folders data_C1 … or sequenceData/"
+        return match_by_role(self.name, why, files, _role, certain=True)
+
+
+def _role(file: FoundFile) -> Role | None:
+    folders = [folder.lower() for folder in file.folders]
+    if any(_REPEATED.fullmatch(folder) for folder in folders):
+        return None
+    if any(folder.startswith("negative") for folder in folders):
+        return Role(Part.NEGATIVE, file.path.parts)
+    role = role_by_folder(file)
+    sequence = next((folder for folder in folders if _SEQUENCE.fullmatch(folder)), None)
+    return role and replace(role, sequence=sequence)
