@@ -11,7 +11,8 @@ from segsmith_shared.storage.client import s3_client, server_answers
 
 def object_server_child(folder: Path, secrets: Secrets, port: int, keep_open: tuple[int, ...]) -> ChildProcess:
     """The server. Its keys travel in the environment: everybody can read a command line."""
-    command = [str(rclone_program()), "serve", "s3", str(folder / "objects"), "--addr", f"{HOST}:{port}"]
+    # `objects` relative to the working folder: in a longer path a colon would name a remote.
+    command = [str(rclone_program()), "serve", "s3", "./objects", "--addr", f"{HOST}:{port}"]
     return ChildProcess(
         name="s3",
         command=[*command, "--config", "/dev/null", "--vfs-cache-mode", "off"],

@@ -46,6 +46,7 @@ class ChildProcess:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     keep_open: tuple[int, ...] = ()
+    standard_input: Path = Path(os.devnull)
     folder: Path | None = None
     restarts: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
@@ -135,12 +136,12 @@ class ChildProcess:
         self._ended.set()
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
-        with self._lock, self.log_file.open("ab") as log:
+        with self._lock, self.log_file.open("ab") as log, self.standard_input.open("rb") as given:
             if self._stopping.is_set():
                 return None
             self._process = subprocess.Popen(
                 leashed(self.command, self.stop_signal, self.account),
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),

@@ -31,7 +31,9 @@ def valkey_child(folder: Path, secrets: Secrets, port: int, durable: bool, keep_
     write_private(home / "valkey.conf", "\n".join(configuration) + "\n")
     return ChildProcess(
         name="valkey",
-        command=[str(valkey_program()), str(home / "valkey.conf")],
+        # Through stdin: in the path of a configuration Valkey expands [ ] * ?, and goes on without one if none fits.
+        command=[str(valkey_program()), "-"],
+        standard_input=home / "valkey.conf",
         log_file=folder / "logs" / "valkey.log",
         environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
         keep_open=keep_open,
