@@ -147,6 +147,12 @@ class Pipelines(Collection[Pipeline]):
     def cancel(self, pipeline_id: UUID) -> Pipeline:
         return self._act(pipeline_id, "cancel")
 
+    def pause(self, pipeline_id: UUID) -> Pipeline:
+        return self._act(pipeline_id, "pause")
+
+    def resume(self, pipeline_id: UUID) -> Pipeline:
+        return self._act(pipeline_id, "resume")
+
     def events(self, pipeline_id: UUID, after: int = 0) -> Iterator[Event]:
         """Events of all its jobs, past and coming, until the pipeline has ended."""
         return follow(self._transport, f"{self._path}/{pipeline_id}/events", after)

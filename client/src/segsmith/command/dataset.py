@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from PIL import Image
 
 from segsmith.command.importing import import_pairs, read_ids, upload_archive
 from segsmith.command.invocation import Invocation, Shown, application, command
@@ -13,8 +12,6 @@ from segsmith.command.tables import fields, moment, table
 from segsmith.packing import archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
-from segsmith_shared.pairs.checking import CheckOptions, check_folder
-from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Conflict, InvalidInput
 
@@ -36,8 +33,7 @@ def check(here: Invocation, folder: FolderArgument, ids: IdsOption = None) -> Sh
     """Say what an import of the folder would find. Needs no server; exit code 1 when nothing in it is usable."""
     if not folder.is_dir():
         raise FolderNotFound(f"{folder} is no folder.")
-    options = CheckOptions(ids=read_ids(ids) if ids else None)
-    report = report_on(here, folder, options)
+    report = report_on(here, folder, ids)
     return Shown(report, report.in_words(), exit_code=0 if report.accepted else 1)
 
 
@@ -50,6 +46,10 @@ def draw(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> Shown:
     """Draw a dataset that looks like endoscopy from afar, to try segsmith without patients' pictures."""
+    from PIL import Image
+
+    from segsmith_shared.pairs.drawn import draw_pair
+
     if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmpty(f"{folder} has files in it.", hint="Name a new folder.")
     for name in ("images", "masks"):
@@ -146,8 +146,12 @@ def split(
     return Shown(made, fields({"split": made.id, **made.counts}))
 
 
-def report_on(here: Invocation, folder: Path, options: CheckOptions) -> ImportReport:
+def report_on(here: Invocation, folder: Path, ids: Path | None) -> ImportReport:
     """Check a folder, telling on stderr how far it is."""
+    # picture libraries take a second to load, which only this command should cost
+    from segsmith_shared.pairs.checking import CheckOptions, check_folder
+
+    options = CheckOptions(ids=read_ids(ids) if ids else None)
     with here.progress.status("reading …") as status:
         return check_folder(folder, options, lambda done, total: status.update(f"reading {done} of {total}"))
 

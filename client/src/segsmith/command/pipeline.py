@@ -19,6 +19,8 @@ from segsmith_shared.problems import InvalidInput
 
 app = application("Submit, look at and cancel whole runs.")
 
+SHOWN_NEEDS = 3
+
 PipelineArgument = Annotated[UUID, typer.Argument(help="Id of a pipeline.")]
 OutputOption = Annotated[Path | None, typer.Option(help="Folder for the report and the sets.")]
 
@@ -45,7 +47,8 @@ def list_(
     limit: Annotated[int, typer.Option(min=1)] = 50,
 ) -> Shown:
     """Pipelines, newest first."""
-    found = list(islice(here.client.pipelines.list(status=status), limit))
+    wanted = (each for each in here.client.pipelines.list() if status in {None, each.status})
+    found = list(islice(wanted, limit))
     rows = [(p.id, p.name, p.status, _told_counts(p), moment(p.created_at), moment(p.finished_at)) for p in found]
     return Shown(found, table(("pipeline", "name", "status", "jobs", "created", "finished"), rows))
 
@@ -67,6 +70,20 @@ def cancel(here: Invocation, pipeline: PipelineArgument) -> Shown:
     return Shown(cancelled, f"Pipeline {cancelled.name}: {cancelled.status}")
 
 
+@command(app, "pause")
+def pause(here: Invocation, pipeline: PipelineArgument) -> Shown:
+    """Hold every unfinished job at its next step; nothing is lost."""
+    paused = here.client.pipelines.pause(pipeline)
+    return Shown(paused, f"Pipeline {paused.name}: {paused.status}")
+
+
+@command(app, "resume")
+def resume(here: Invocation, pipeline: PipelineArgument) -> Shown:
+    """Go on with a paused pipeline."""
+    resumed = here.client.pipelines.resume(pipeline)
+    return Shown(resumed, f"Pipeline {resumed.name}: {resumed.status}")
+
+
 def watch(here: Invocation, pipeline: PipelineArgument, output: OutputOption = None) -> Shown:
     """Follow a pipeline to its end, then show what came of it and, with --output, take it home."""
     watch_to_the_end(here, pipeline)
@@ -86,9 +103,18 @@ def shown_results(results: Results) -> Shown:
 
 def plan_in_words(plan: dict[str, Any]) -> Group:
     """The graph and the cost of a pipeline that has not run."""
-    jobs = [(job["name"], job["kind"], job["queue"], ", ".join(job["needs"])) for job in plan["jobs"]]
-    cost = [(line["what"], f"{line['amount']:,}", line["unit"]) for line in plan["cost"]]
+    jobs = [(job["name"], job["kind"], job["queue"], _few(job["needs"])) for job in plan["jobs"]]
+    cost = [(line["what"], *_amount(line["amount"], line["unit"])) for line in plan["cost"]]
     return Group(table(("job", "kind", "queue", "after"), jobs), table(("cost", ">amount", ""), cost))
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - SHOWN_NEEDS
+    return ", ".join(names[:SHOWN_NEEDS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _amount(amount: int, unit: str) -> tuple[str, str]:
+    return (f"{amount / 1e12:,.3g}", "TFLOP") if unit == "FLOP" else (f"{amount:,}", unit)
 
 
 def _told_counts(pipeline: Pipeline) -> str:

@@ -21,7 +21,6 @@ from segsmith.command.request import (
 )
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
-from segsmith_shared.pairs.checking import CheckOptions
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput
@@ -116,7 +115,7 @@ def _plan(
     test_fraction: float,
 ) -> Shown:
     """The graph and the cost, from what an offline check of the folder accepts."""
-    accepted = report_on(here, folder, CheckOptions(ids=read_ids(ids) if ids else None)).accepted
+    accepted = report_on(here, folder, ids).accepted
     sources = accepted if tests else round(accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
     plan = plan_pipeline(spec, uuid4(), sources, options.threads or 1).as_document()  # threads do not change the cost
