@@ -1,18 +1,15 @@
-"""What a run will cost, in U-Net evaluations and floating-point operations, before anything runs."""
+"""What a run will cost, known before it starts: U-Net evaluations, and their floating-point operations."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from segsmith_shared.plans.jump_schedule import count_evaluations
-from segsmith_shared.plans.presets import NetworkSpec, Preset
-
-PAIR_CHANNELS = 4
-BACKWARD_FACTOR = 3
-"""A training step costs about three forward passes: one forward, two backward (weights and activations)."""
+from segsmith_shared.plans.presets import NetworkSpec, Preset, SamplingSpec
 
 
 @dataclass(frozen=True)
 class GenerationCost:
-    """`flops` counts a multiply-add as two operations; the work around the network is not counted."""
+    """U-Net evaluations of one picture each; a last batch that is filled up to its size costs its whole size."""
 
     samples: int
     evaluations_per_sample: int
@@ -22,97 +19,80 @@ class GenerationCost:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """Of one model: images seen, forward passes and operations, forward and backward."""
+    """Pictures seen, each costing a forward and a backward pass (three forwards' operations)."""
 
     images: int
-    forwards: int
     flops: int
 
 
+def evaluations_per_sample(spec: SamplingSpec) -> int:
+    """U-Net evaluations that one sample takes."""
+    if spec.sampler == "ancestral_known_clean":
+        return spec.evaluations
+    return count_evaluations(spec.respaced_steps, spec.jump_length, spec.jump_visits)
+
+
 def generation_cost(preset: Preset, samples: int) -> GenerationCost:
-    """The cost of so many samples with the preset's own sampler (science §4.4, 4.12)."""
-    sampling = preset.sampling
-    if sampling.sampler == "repaint":
-        each = count_evaluations(sampling.respaced_steps, sampling.jump_length, sampling.jump_visits)
-    else:
-        each = sampling.evaluations
-    return GenerationCost(samples, each, each * samples, each * samples * forward_flops(preset))
+    """The cost of this many samples by one model."""
+    each = evaluations_per_sample(preset.sampling)
+    filled = -(-samples // preset.sampling.batch) * preset.sampling.batch
+    return GenerationCost(samples, each, filled * each, filled * each * forward_flops(preset))
 
 
-def training_cost(preset: Preset) -> TrainingCost:
-    """The cost of training one model to `images_total`."""
-    images = preset.training.images_total
-    return TrainingCost(images, images, BACKWARD_FACTOR * images * forward_flops(preset))
+def training_cost(preset: Preset, models: int = 1) -> TrainingCost:
+    """The cost of training this many models to the end."""
+    batch = preset.training.batch
+    images = -(-preset.training.images_total // batch) * batch * models
+    return TrainingCost(images, 3 * images * forward_flops(preset))
 
 
 def forward_flops(preset: Preset) -> int:
-    """Operations of one network evaluation of one image: convolutions, linear layers and attention."""
+    """Floating-point operations, two per multiply-add, of one picture through all convolutions and attention."""
     spec = preset.network
     patch = spec.patch_px**2
+    inputs, outputs = 5 if preset.training.inpainting_aware else 4, 8 if preset.diffusion.learned_range else 4
+    ends = 9 * spec.base_channels * spec.channel_multipliers[0] * (inputs + outputs) * patch
+    total = ends * spec.level_side_px(0) ** 2 + sum(_stage_operations(spec))
+    return 2 * total
+
+
+def _stage_operations(spec: NetworkSpec) -> Iterator[int]:
+    """Multiply-adds of every stage between the first and the last convolution."""
     widths = [spec.base_channels * multiplier for multiplier in spec.channel_multipliers]
-    inputs = (PAIR_CHANNELS + preset.training.inpainting_aware) * patch
-    outputs = PAIR_CHANNELS * (2 if preset.diffusion.learned_range else 1) * patch
-    multiply_adds = _convolution(inputs, widths[0], spec.level_side_px(0))
-    multiply_adds += _convolution(widths[0], outputs, spec.level_side_px(0))
-    multiply_adds += spec.base_channels * 4 * spec.base_channels * 5  # the time embedding's two linear layers
-    multiply_adds += _down_path(spec, widths) + _middle(spec, widths[-1]) + _up_path(spec, widths)
-    return 2 * multiply_adds
-
-
-def _down_path(spec: NetworkSpec, widths: list[int]) -> int:
-    total, channels = 0, widths[0]
+    deepest = len(widths) - 1
+    skips, channels = [widths[0]], widths[0]
     for level, width in enumerate(widths):
-        side_px = spec.level_side_px(level)
         for _ in range(spec.residual_blocks):
-            total += _block(spec, channels, width, side_px) + _attention(spec, width, side_px)
+            yield _residual(spec, level, channels, width) + _attention(spec, level)
             channels = width
-        if level + 1 < len(widths):
-            total += _resampling(spec, width, side_px // 2)
-    return total
-
-
-def _middle(spec: NetworkSpec, width: int) -> int:
-    side_px = spec.level_side_px(len(spec.channel_multipliers) - 1)
-    return 2 * _block(spec, width, width, side_px) + _attending(width, side_px)
-
-
-def _up_path(spec: NetworkSpec, widths: list[int]) -> int:
-    skips = [widths[0]]
-    for level, width in enumerate(widths):
-        skips += [width] * (spec.residual_blocks + (level + 1 < len(widths)))
-    total, channels = 0, skips[-1]
+            skips.append(width)
+        if level < deepest:
+            yield _resampling(spec, level + 1, width)
+            skips.append(width)
+    yield 2 * _residual(spec, deepest, channels, channels) + _attention(spec, deepest, always=True)
     for level in reversed(range(len(widths))):
-        width, side_px = widths[level], spec.level_side_px(level)
         for _ in range(spec.residual_blocks + 1):
-            total += _block(spec, channels + skips.pop(), width, side_px) + _attention(spec, width, side_px)
-            channels = width
+            yield _residual(spec, level, channels + skips.pop(), widths[level]) + _attention(spec, level)
+            channels = widths[level]
         if level:
-            total += _resampling(spec, width, 2 * side_px)
-    return total
+            yield _resampling(spec, level - 1, channels)
 
 
-def _convolution(inputs: int, outputs: int, side_px: int, kernel_px: int = 3) -> int:
-    return inputs * outputs * kernel_px**2 * side_px**2
+def _residual(spec: NetworkSpec, level: int, channels: int, width: int) -> int:
+    pixels = spec.level_side_px(level) ** 2
+    skip = channels * width if channels != width else 0
+    embedding = 4 * spec.base_channels * 2 * width
+    return (9 * (channels + width) * width + skip) * pixels + embedding
 
 
-def _block(spec: NetworkSpec, inputs: int, outputs: int, side_px: int) -> int:
-    skip = 0 if inputs == outputs else _convolution(inputs, outputs, side_px, 1)
-    embedding = 4 * spec.base_channels * 2 * outputs
-    return _convolution(inputs, outputs, side_px) + _convolution(outputs, outputs, side_px) + skip + embedding
+def _attention(spec: NetworkSpec, level: int, *, always: bool = False) -> int:
+    if not always and spec.level_side_px(level) not in spec.attention_sides_px:
+        return 0
+    width, pixels = spec.base_channels * spec.channel_multipliers[level], spec.level_side_px(level) ** 2
+    return 4 * width * width * pixels + 2 * width * pixels**2
 
 
-def _attention(spec: NetworkSpec, width: int, side_px: int) -> int:
-    return _attending(width, side_px) if side_px in spec.attention_sides_px else 0
-
-
-def _attending(width: int, side_px: int) -> int:
-    """q, k, v and the projection (4·C²) at each position, and every position with every other, twice."""
-    positions = side_px**2
-    return 4 * width**2 * positions + 2 * width * positions**2
-
-
-def _resampling(spec: NetworkSpec, width: int, side_px: int) -> int:
-    """At the side of the level it leads to; pooling and repeating cost nothing beside it."""
+def _resampling(spec: NetworkSpec, target_level: int, width: int) -> int:
     if spec.resampling == "residual":
-        return _block(spec, width, width, side_px)
-    return _convolution(width, width, side_px) if spec.resampling == "convolution" else 0
+        return _residual(spec, target_level, width, width)
+    return 9 * width * width * spec.level_side_px(target_level) ** 2 if spec.resampling == "convolution" else 0

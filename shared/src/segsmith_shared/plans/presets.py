@@ -68,12 +68,17 @@ class NetworkSpec(_Frozen):
 
 
 class DiffusionSpec(_Frozen):
-    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time in 0..1, shifted log-SNR."""
+    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time in 0..1, shifted log-SNR.
+
+    The deviations say how much of a picture is unknown where it is redrawn, per channel; 1 and 1 make v the usual v.
+    """
 
     schedule: Literal["linear", "cosine"]
     timesteps: int = Field(ge=2, le=4000)
     log_snr_shift: float = Field(ge=-6, le=6)
     prediction: Literal["epsilon", "v"]
+    colour_deviation: float = Field(gt=0, le=2)
+    label_deviation: float = Field(gt=0, le=2)
     learned_range: bool
 
     @model_validator(mode="after")
@@ -236,7 +241,7 @@ _PAPER_NETWORK = NetworkSpec(
     dropout=0.0,
 )
 _PAPER_DIFFUSION = DiffusionSpec(
-    schedule="linear", timesteps=1000, log_snr_shift=0.0, prediction="epsilon", learned_range=True
+    schedule="linear", timesteps=1000, log_snr_shift=0.0, prediction="epsilon", colour_deviation=1.0, label_deviation=1.0, learned_range=True
 )
 _PAPER_TRAINING = TrainingSpec(
     recipe="2023",
@@ -276,7 +281,7 @@ _PAPER_SAMPLING = SamplingSpec(
     cluster_choice="random",
 )
 _AWARE_DIFFUSION = DiffusionSpec(
-    schedule="cosine", timesteps=1000, log_snr_shift=-1.0, prediction="v", learned_range=False
+    schedule="cosine", timesteps=1000, log_snr_shift=-1.0, prediction="v", colour_deviation=0.3, label_deviation=0.9, learned_range=False
 )
 _AWARE_TRAINING = TrainingSpec(
     recipe="aware",

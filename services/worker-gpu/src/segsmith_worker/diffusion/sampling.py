@@ -14,6 +14,7 @@ from segsmith_worker.diffusion.schedule import (
     epsilon_from_x0,
     learned_log_variance,
     linear_schedule,
+    pair_deviation,
     posterior_log_variance,
     posterior_mean,
     respaced,
@@ -69,9 +70,10 @@ def evaluate(
     times = levels.model_times[level].expand(len(x_t)).to(x_t.device)
     output = model.network(network_input, times)
     prediction, range_output = output[:, :4], output[:, 4:]
-    alpha_bar = levels.alphas_bar[level]
-    convert = x0_from_v if model.preset.diffusion.prediction == "v" else x0_from_epsilon
-    return convert(x_t, prediction, alpha_bar), range_output
+    alpha_bar, diffusion = levels.alphas_bar[level], model.preset.diffusion
+    if diffusion.prediction == "v":
+        return x0_from_v(x_t, prediction, alpha_bar, pair_deviation(diffusion)), range_output
+    return x0_from_epsilon(x_t, prediction, alpha_bar), range_output
 
 
 def ancestral_step(
