@@ -31,11 +31,11 @@ def _acceptance(facts: Facts) -> Iterator[KeyFigure]:
 
 
 def _likeness(facts: Facts) -> Iterator[KeyFigure]:
-    if not facts.evaluations or facts.evaluations[0].metrics.fid is None:
+    if not facts.evaluations:
         return
     first = facts.evaluations[0]
     floor = first.metrics.floor_fid
-    note = f"held-out real pairs {number(floor.value, 1)}" if floor else "no held-out real pairs to compare with"
+    note = f"real pairs from each other {number(floor.value, 1)}" if floor else "against the training pairs"
     if first.metrics.stand_in:
         note += "; stand-in features"
     yield KeyFigure(f"FID of {first.label}", number(first.metrics.fid.value, 1), note)

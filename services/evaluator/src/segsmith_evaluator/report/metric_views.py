@@ -1,33 +1,22 @@
 """The table of likeness and diversity: our figures, their floor, and the published ones beside them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from segsmith_evaluator.metrics.evaluate_set import SetMetrics
-from segsmith_evaluator.metrics.published import PROTOCOL_NOTE, PUBLISHED
+from segsmith_evaluator.metrics.figures import Figure
+from segsmith_evaluator.metrics.published import PROTOCOL_NOTE, PUBLISHED, PublishedFigure
 from segsmith_evaluator.report import plots
-from segsmith_evaluator.report.facts import Estimate, Facts
+from segsmith_evaluator.report.facts import Estimate, ExtractorFacts, Facts
 from segsmith_evaluator.report.views import svg_uri
-from segsmith_evaluator.report.words import listed
+from segsmith_evaluator.report.words import listed, number
 
 COLUMNS = ("FID", "FID of the redrawn region", "KID × 1000", "KID × 1000 of the region", "MS-SSIM within")
 _DIGITS = (1, 1, 2, 2, 3)
 _KID_SCALE = 1000
 _PUBLISHED_COLUMNS = {"FID": 0, "MS-SSIM": 4}
-
-
-class Figure(Protocol):
-    """A number of the metrics room with its 95 % interval."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def n(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -67,8 +56,17 @@ def context(facts: Facts) -> dict[str, Any]:
         "published_rows": _published_rows(),
         "published_segmentation": [row for row in PUBLISHED if row.metric not in _PUBLISHED_COLUMNS],
         "protocol_note": PROTOCOL_NOTE,
-        "extractors": list(dict.fromkeys(c.extractor for c in facts.clusterings if c.extractor)),
+        "extractors": _extractors(facts),
     }
+
+
+def _extractors(facts: Facts) -> list[ExtractorFacts]:
+    """Every network that made features for this run, once."""
+    of_metrics = [
+        ExtractorFacts(name=m.extractor, digest=m.extractor_digest, stand_in=m.stand_in)
+        for m in (item.metrics for item in facts.evaluations)
+    ]
+    return list(dict.fromkeys([*(c.extractor for c in facts.clusterings if c.extractor), *of_metrics]))
 
 
 def _rows(facts: Facts) -> list[MetricRow]:
@@ -86,7 +84,7 @@ def _set_row(label: str, metrics: SetMetrics) -> MetricRow:
 
 def _real_row(metrics: SetMetrics) -> MetricRow:
     figures = (metrics.floor_fid, None, None, None, metrics.ms_ssim_real)
-    return MetricRow("real: held-out pairs (floor)", metrics.n_real, None, metrics.stand_in, _cells(figures))
+    return MetricRow("real pairs (FID: the floor)", metrics.n_real, None, metrics.stand_in, _cells(figures))
 
 
 def _cells(figures: Sequence[Figure | None]) -> list[Cell]:
@@ -104,28 +102,39 @@ def _estimate(figure: Figure | None, scale: float = 1) -> Estimate | None:
 
 
 def _fid_plot(facts: Facts) -> str:
-    """FID and, where measured, FID of the region, with the floor as the yardstick."""
+    """FID and, where measured, FID of the region, with the floor as the yardstick; empty without metrics."""
+    if not facts.evaluations:
+        return ""
     panels = []
-    for title, name in (("whole picture", "fid"), ("redrawn region", "region_fid")):
-        found = [(item.label, _estimate(getattr(item.metrics, name))) for item in facts.evaluations]
-        rows = [plots.Row(label, estimate) for label, estimate in found if estimate is not None]
-        floor = _estimate(facts.evaluations[0].metrics.floor_fid) if name == "fid" and rows else None
-        if floor is not None:
-            rows.append(plots.Row("real, held out", floor, yardstick=True))
-        if rows:
-            panels.append(plots.Panel(title, tuple(rows)))
-    return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)")) if panels else ""
+    whole = [_plot_row(item.label, item.metrics.fid) for item in facts.evaluations]
+    region = [_plot_row(item.label, item.metrics.region_fid) for item in facts.evaluations]
+    floor = [_plot_row("real (floor)", facts.evaluations[0].metrics.floor_fid, yardstick=True)]
+    for title, found in (("whole picture", whole + floor), ("redrawn region", region)):
+        if rows := tuple(row for row in found if row is not None):
+            panels.append(plots.Panel(title, rows))
+    return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)"))
+
+
+def _plot_row(name: str, figure: Figure | None, *, yardstick: bool = False) -> plots.Row | None:
+    estimate = _estimate(figure)
+    return None if estimate is None else plots.Row(name, estimate, yardstick=yardstick)
 
 
 def _published_rows() -> list[PublishedRow]:
-    """One line per published set, with the columns that the paper gives."""
-    names = dict.fromkeys(row.set for row in PUBLISHED if row.metric in _PUBLISHED_COLUMNS)
-    return [PublishedRow(name, _published_cells(name)) for name in names]
+    """One line per published family of sets, its numbered sets side by side."""
+    families = dict.fromkeys(_family(row) for row in PUBLISHED if row.metric in _PUBLISHED_COLUMNS)
+    return [PublishedRow(name, _published_cells(name)) for name in families]
 
 
-def _published_cells(name: str) -> list[str]:
-    cells = ["–"] * len(COLUMNS)
+def _family(row: PublishedFigure) -> str:
+    """Diff for Diff-1, Diff-2 and Diff-3."""
+    return re.sub(r"-\d+$", "", row.set)
+
+
+def _published_cells(family: str) -> list[str]:
+    values: list[list[str]] = [[] for _ in COLUMNS]
     for row in PUBLISHED:
-        if row.set == name and row.metric in _PUBLISHED_COLUMNS:
-            cells[_PUBLISHED_COLUMNS[row.metric]] = str(row.value)
-    return cells
+        if row.metric in _PUBLISHED_COLUMNS and _family(row) == family:
+            column = _PUBLISHED_COLUMNS[row.metric]
+            values[column].append(number(row.value, _DIGITS[column]))
+    return [", ".join(cell) or "–" for cell in values]

@@ -20,7 +20,7 @@ _LINES = ("-", "--", ":", "-.")
 
 _INK, _FAINT = "#1c2326", "#d9dedf"
 _WIDTH_INCHES = 7.6
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.5,

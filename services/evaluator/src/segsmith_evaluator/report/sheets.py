@@ -23,7 +23,7 @@ def sheet_png(groups: Sequence[SampleGroup]) -> bytes:
 
 def png_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

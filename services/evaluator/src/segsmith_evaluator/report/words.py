@@ -161,11 +161,9 @@ def _made(item: SetFacts) -> str:
 
 def _looks(item: EvaluationFacts) -> str:
     metrics = item.metrics
-    if metrics.fid is None:
-        return ""
     text = f"{item.label} lies at FID {number(metrics.fid.value, 1)} from the training pairs"
     if metrics.floor_fid is not None:
-        text += f", held-out real pairs at {number(metrics.floor_fid.value, 1)}"
+        text += f", real pairs from each other at {number(metrics.floor_fid.value, 1)}"
     return text + (" (stand-in features)." if metrics.stand_in else ".")
 
 

@@ -1,0 +1,159 @@
+"""The page is complete in itself, escapes what strangers named, and says what is missing or stands in."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_job, drawn_metrics, drawn_pictures
+
+from segsmith_evaluator.report.facts import Facts
+from segsmith_evaluator.report.page import render_page
+from segsmith_evaluator.report.pictures import Pictures
+
+VOID = {"meta", "img", "br", "image", "path", "use", "link", "input", "hr"}
+
+
+class Reading(HTMLParser):
+    """What a reader's browser would see: text, ids, addresses, and whether every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in {"src", "href", "srcset", "action", "data", "poster"}:
+                self.addresses.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_page(drawn_facts(), drawn_pictures())
+
+
+@pytest.fixture(scope="module")
+def reading(page: str) -> Reading:
+    return Reading(page)
+
+
+def read(facts: Facts, pictures: Pictures | None = None) -> Reading:
+    return Reading(render_page(facts, pictures or Pictures()))
+
+
+def test_the_page_asks_for_nothing_from_outside(reading: Reading, page: str) -> None:
+    assert all(address.startswith(("data:image/", "#")) for address in reading.addresses)
+    assert "script" not in reading.tags
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'" in page
+
+
+def test_every_link_of_the_contents_leads_somewhere(reading: Reading) -> None:
+    assert len(reading.ids) == len(set(reading.ids))
+    targets = {address[1:] for address in reading.addresses if address.startswith("#")}
+    assert len(targets) > 10
+    assert targets <= set(reading.ids)
+
+
+def test_every_element_is_closed(reading: Reading) -> None:
+    assert reading.open == []
+
+
+def test_figures_stand_with_their_intervals_and_counts(reading: Reading) -> None:
+    for figure in ("95.6 %", "31.4", "28.3 to 34.5", "0.760", "0.735 to 0.785", "n = 30", "19 200", "612 MiB"):
+        assert figure in reading.words
+
+
+def test_stand_ins_carry_a_badge(reading: Reading) -> None:
+    assert "stand-in" in reading.words
+    assert "built-in-384" in reading.words
+
+
+def test_a_run_on_real_features_and_pairs_carries_none() -> None:
+    facts = drawn_facts(clusterings=())
+    real = tuple(part.model_copy(update={"drawn": False}) for part in facts.parts)
+    evaluations = tuple(e.model_copy(update={"metrics": drawn_metrics(stand_in=False)}) for e in facts.evaluations)
+    assert "stand-in" not in read(facts.model_copy(update={"parts": real, "evaluations": evaluations})).words
+
+
+def test_published_figures_come_with_their_condition(reading: Reading) -> None:
+    assert "36.0, 37.9, 37.8" in reading.words
+    assert "same protocol" in reading.words
+
+
+def test_samples_are_never_called_anonymous_without_a_not(reading: Reading) -> None:
+    assert "derived from" in reading.words
+    assert re.findall(r"\w+ anonymous", reading.words) == ["never anonymous"]
+
+
+def test_a_hostile_name_stays_text() -> None:
+    hostile = "<script>alert(1)</script> $x$ {{ 7 * 7 }}"
+    facts = drawn_facts()
+    parts = tuple(part.model_copy(update={"dataset": hostile, "import_words": hostile}) for part in facts.parts)
+    pipeline = facts.pipeline.model_copy(update={"name": hostile, "spec": {hostile: hostile}})
+    reading = read(facts.model_copy(update={"parts": parts, "pipeline": pipeline}), drawn_pictures(2))
+    assert "script" not in reading.tags
+    assert reading.words.count(hostile) >= 4
+
+
+def test_a_failed_job_is_told_with_its_reason_and_advice() -> None:
+    problem = {"title": "The loss is not finite", "detail": "at image 320", "hint": "Lower the learning rate."}
+    failed = drawn_job("train", "train Diff, cluster 1 of 2", "failed", problem)
+    reading = read(drawn_facts(jobs=(failed,)))
+    for text in ("did not succeed", "train Diff, cluster 1 of 2", *problem.values()):
+        assert text in reading.words
+
+
+def test_a_run_that_ended_early_still_has_a_page() -> None:
+    reading = read(
+        drawn_facts(sets=(), clusterings=(), models=(), evaluations=(), segmentation=None, jobs=()),
+    )
+    for text in (
+        "No set was generated",
+        "No set was evaluated",
+        "No segmentation model",
+        "No diffusion model was trained",
+    ):
+        assert text in reading.words
+
+
+def test_rejected_samples_are_shown_with_their_reason(reading: Reading) -> None:
+    assert "1 rejected sample, and why" in reading.words
+    assert "without a lesion" in reading.words
+
+
+def test_a_large_run_stays_under_eight_megabytes() -> None:
+    facts, pictures = drawn_facts(), drawn_pictures(24, side_px=128)
+    sets = tuple(facts.sets[0].model_copy(update={"label": f"Diff-{n}"}) for n in range(1, 3))
+    of_sets = tuple(pictures.sets[0].__class__(item.label, pictures.sets[0].accepted) for item in sets)
+    page = render_page(facts.model_copy(update={"sets": sets}), Pictures(of_sets, pictures.clusters))
+    assert len(page) < 8_000_000
+
+
+def test_the_same_run_gives_the_same_page(page: str) -> None:
+    assert render_page(drawn_facts(), drawn_pictures()) == page
