@@ -1,5 +1,6 @@
 """Child processes that do not outlive us: started, watched, started again when they crash, and ended in time."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -8,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from segsmith_shared.embedded.accounts import Account
 from segsmith_shared.problems import Problem
+
+log = logging.getLogger(__name__)
 
 LEASH = Path(__file__).with_name("leash.py")
 PROBE_PAUSE_SECONDS = 0.02
@@ -110,9 +112,9 @@ class ChildProcess:
         """The last lines of the log, for error messages."""
         if not self.log_file.exists():
             return ""
-        with self.log_file.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+        with self.log_file.open("rb") as text:
+            text.seek(max(0, text.seek(0, os.SEEK_END) - 4096))
+            return "\n".join(text.read().decode(errors="replace").splitlines()[-lines:])
 
     def _keep(self, begun: threading.Event, failures: list[OSError]) -> None:
         backoff_seconds = FIRST_BACKOFF_SECONDS
@@ -129,20 +131,20 @@ class ChildProcess:
                 break
             if time.monotonic() - started_at > STEADY_SECONDS:
                 backoff_seconds = FIRST_BACKOFF_SECONDS
-            self._note(f"{self.name} ended with code {exit_code}; starting it again in {backoff_seconds:g} s")
+            log.warning("%s ended (%s); starting it again in %g s", self.name, exit_code, backoff_seconds)
             if self._stopping.wait(backoff_seconds):
                 break
             backoff_seconds = min(2 * backoff_seconds, LONGEST_BACKOFF_SECONDS)
         self._ended.set()
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
-        with self._lock, self.log_file.open("ab") as log, self.standard_input.open("rb") as given:
+        with self._lock, self.log_file.open("ab") as output, self.standard_input.open("rb") as given:
             if self._stopping.is_set():
                 return None
             self._process = subprocess.Popen(
                 leashed(self.command, self.stop_signal, self.account),
                 stdin=given,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
                 cwd=self.folder,
@@ -150,13 +152,6 @@ class ChildProcess:
                 pass_fds=self.keep_open,
             )
         return self._process
-
-    def _note(self, line: str) -> None:
-        try:
-            with self.log_file.open("a") as log:
-                log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
-        except OSError as error:  # the keeper must survive a full disk, or the child is never started again
-            sys.stderr.write(f"{line} ({self.log_file}: {error})\n")
 
     def _signal(self, which: signal.Signals) -> None:
         if self._process is not None:
