@@ -134,7 +134,11 @@ def serve(queue: str, steps: Mapping[JobKind, str], preload: Sequence[str]) -> N
 def _listen(queue: str, worker: Worker, here: Settings) -> int:
     """Hand the main thread to Celery: it calls `drain` at every ring, and `stop` when it is told to end."""
     app = bell.application(here.redis_url.get_secret_value())
-    app.task(lambda _queue: worker.drain(), name=bell.DRAIN)
+
+    def drain(_queue: str) -> None:  # a name of its own: Celery builds its signature from it
+        worker.drain()
+
+    app.task(drain, name=bell.DRAIN)
     ended, silent = (lambda **_: worker.stop()), (lambda **_: None)
     signals.worker_shutting_down.connect(ended)
     signals.setup_logging.connect(silent)  # ours is set up already
