@@ -92,9 +92,7 @@ class Child:
 
     def sample_memory(self) -> int:
         """The highest resident size so far, in bytes: read from outside, because a killed process tells nothing."""
-        with suppress(
-            OSError, ValueError
-        ):  # gone meanwhile (a zombie has no such line), or not Linux: the last sample stands
+        with suppress(OSError, ValueError):  # gone meanwhile, or not Linux: the last sample stands; a zombie has none
             status = Path(f"/proc/{self._pid}/status").read_text()
             kilobytes = next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")), "0")
             self.peak_memory_bytes = max(self.peak_memory_bytes, int(kilobytes) * 1024)
