@@ -4,11 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_job, drawn_metrics, drawn_pictures
 
 from segsmith_evaluator.report.facts import Facts
 from segsmith_evaluator.report.page import render_page
 from segsmith_evaluator.report.pictures import Pictures
+from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_job, drawn_metrics, drawn_pictures
 
 VOID = {"meta", "img", "br", "image", "path", "use", "link", "input", "hr"}
 

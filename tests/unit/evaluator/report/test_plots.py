@@ -3,10 +3,10 @@
 from xml.etree import ElementTree
 
 import pytest
-from tests.unit.evaluator.report.drawn_report import drawn_facts
 
 from segsmith_evaluator.report import plots
 from segsmith_evaluator.report.facts import Estimate
+from tests.unit.evaluator.report.drawn_report import drawn_facts
 
 
 def texts(svg: str) -> str:

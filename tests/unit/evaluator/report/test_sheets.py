@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 from PIL import Image
-from tests.unit.evaluator.report.drawn_report import drawn_group
 
 from segsmith_evaluator.report.sheets import CELL_PX, sheet_png
 from segsmith_shared.pairs.contact_sheet import LABEL_COLOUR, REGION_COLOUR
+from tests.unit.evaluator.report.drawn_report import drawn_group
 
 
 def pixels(png: bytes) -> np.ndarray:

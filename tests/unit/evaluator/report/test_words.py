@@ -1,10 +1,10 @@
 """The sentences say what the figures say."""
 
 import pytest
-from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_metrics, drawn_study
 
 from segsmith_evaluator.report import words
 from segsmith_evaluator.report.facts import Estimate
+from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_metrics, drawn_study
 
 
 @pytest.mark.parametrize(

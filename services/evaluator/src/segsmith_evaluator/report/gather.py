@@ -29,8 +29,10 @@ from segsmith_evaluator.report.facts import (
     SetFacts,
 )
 from segsmith_evaluator.report.rows import PartRows, Rows
+from segsmith_shared.database.generations import set_label
 from segsmith_shared.database.tables import Clustering, Generation, Job, Model, Pair, Sample
 from segsmith_shared.database.tables import SegmentationRun as Run
+from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
 from segsmith_shared.versions import code_version
 
@@ -78,7 +80,7 @@ def sets_of(rows: Rows) -> Iterator[tuple[str, Generation, int, list[Sample]]]:
         samples = rows.samples[generation.id]
         for index in range(1, _samples_per_source(generation) + 1):
             of_set = [sample for sample in samples if sample.sample_index == index]
-            yield f"{generation.recipe}-{index}", generation, index, of_set
+            yield set_label(generation.recipe, index), generation, index, of_set
 
 
 def _samples_per_source(generation: Generation) -> int:
@@ -103,8 +105,8 @@ def _part(part: PartRows) -> PartFacts:
 
 
 def import_words(report: Mapping[str, Any]) -> str:
-    """The import's own words; empty for a version that no import made."""
-    return str(report.get("words", ""))
+    """The import's own words; empty for a version that no import made, e.g. a synthetic set used as training pairs."""
+    return ImportReport.model_validate(report).in_words() if "layout" in report else ""
 
 
 def _sets(rows: Rows, labels: Mapping[str, LabelFacts]) -> Iterator[SetFacts]:
