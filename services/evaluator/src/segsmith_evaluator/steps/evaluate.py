@@ -1,0 +1,111 @@
+"""The evaluate job: one synthetic set against the real pairs it was drawn from, and real against held-out real."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, evaluate_set
+from segsmith_shared.database.generations import set_label
+from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.tables import Evaluation, Generation, Pair, Sample
+from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
+from segsmith_shared.pairs.pair import BoolArray
+from segsmith_shared.plans.specs import EvaluateJobSpec
+from segsmith_shared.problems import Conflict, NotFound
+from segsmith_shared.storage.pair_arrays import images_of, read_label, read_squares
+from segsmith_shared.vision.features import Interrupted, extractor_for
+
+
+@dataclass(frozen=True)
+class StoredSets:
+    """The rows an evaluation reads, and the version the set was closed as."""
+
+    generation: Generation
+    version_id: UUID
+    real: list[Pair]
+    held_out: list[Pair]
+    samples: list[Sample]
+
+    @property
+    def side_px(self) -> int:
+        return int(self.generation.spec["preset"]["network"]["side_px"])
+
+
+def run(context: StepContext) -> Outcome:
+    """One slice; both sides are compared at the model's side, so that resizing flatters neither."""
+    spec = EvaluateJobSpec.model_validate(context.spec)
+    with context.reading() as session:
+        stored = _stored_sets(session, spec)
+    try:
+        metrics = _metrics(context, spec, stored)
+    except Interrupted:
+        return Stopped(state={})
+    label = set_label(stored.generation.recipe, spec.sample_index)
+    row = Evaluation(
+        job_id=context.job_id,
+        real_version_id=spec.pairs.version_id,
+        synthetic_version_id=stored.version_id,
+        label=label,
+        metrics=metrics.model_dump(mode="json"),
+    )
+    outputs = {"label": label, "fid": metrics.fid.value, "kid": metrics.kid.value, "stand_in": metrics.stand_in}
+    return Finished(outputs=outputs, rows=[row])
+
+
+def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
+    generation = session.get(Generation, spec.generation_id)
+    if generation is None:
+        raise NotFound(f"There is no generation {spec.generation_id}.")
+    version_id = generation.version_ids.get(str(spec.sample_index))
+    if version_id is None:
+        raise Conflict(f"Set {set_label(generation.recipe, spec.sample_index)} is not closed yet.")
+    samples = session.exec(
+        select(Sample)
+        .join(Pair, col(Sample.source_pair_id) == col(Pair.id))
+        .where(Sample.generation_id == generation.id, Sample.sample_index == spec.sample_index, col(Sample.accepted))
+        .order_by(col(Pair.position))
+    )
+    held_out = pairs_of(session, spec.tests[0].pairs) if spec.tests else []
+    return StoredSets(generation, UUID(version_id), pairs_of(session, spec.pairs), held_out, list(samples))
+
+
+def _metrics(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets) -> SetMetrics:
+    extractor = extractor_for(context.settings.weights_dir)
+    real = images_of(read_squares(context.objects, stored.real, stored.side_px, spec.geometry))
+    synthetic = images_of(read_squares(context.objects, stored.samples, stored.side_px, spec.geometry))
+    held_out = images_of(read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry))
+    regions = _regions(context, stored)
+
+    def on_step(stage: str, done: int, total: int) -> bool:
+        context.progress(done, total, stage)
+        return context.stop_requested() is not None
+
+    return evaluate_set(
+        real,
+        synthetic,
+        extractor,
+        seed=spec.seed,
+        real_regions=_regions_of_sources(stored, regions),
+        synthetic_regions=regions,
+        held_out=held_out if len(held_out) else None,
+        options=MetricOptions(
+            ms_ssim_pairs=spec.evaluation.ms_ssim_pairs, bootstrap_samples=spec.evaluation.bootstrap_samples
+        ),
+        on_step=on_step,
+    )
+
+
+def _regions(context: StepContext, stored: StoredSets) -> BoolArray:
+    """bool (m, side, side): what was redrawn in each sample."""
+    contents = context.objects.get_many([sample.region_digest for sample in stored.samples])
+    regions = [read_label(content) for content in contents]
+    return np.stack(regions) if regions else np.zeros((0, stored.side_px, stored.side_px), np.bool_)
+
+
+def _regions_of_sources(stored: StoredSets, regions: BoolArray) -> BoolArray:
+    """bool (n, side, side): what was redrawn of each real picture; nothing where no sample of it was accepted."""
+    place = {sample.source_pair_id: index for index, sample in enumerate(stored.samples)}
+    empty = np.zeros((stored.side_px, stored.side_px), np.bool_)
+    return np.stack([regions[place[pair.id]] if pair.id in place else empty for pair in stored.real])
