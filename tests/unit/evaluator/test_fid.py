@@ -1,0 +1,119 @@
+"""FID is exact at full rank and at small n, its parts merge, and its interval covers what it says."""
+
+import numpy as np
+import pytest
+from cleanfid.fid import frechet_distance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from segsmith_evaluator.metrics.fid import Moments, fid, fid_figure, fid_of_moments, rank_note
+from segsmith_shared.vision.features import Interrupted
+
+Features = NDArray[np.float64]
+
+
+def gaussian(count: int, dimension: int, seed: int, shift: float = 0.0) -> Features:
+    """Correlated features of uneven spread, as a network's are."""
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(7).normal(size=(dimension, dimension)) / np.sqrt(dimension)
+    spread: Features = rng.normal(size=(count, dimension)) * np.linspace(0.2, 2, dimension)
+    mixed: Features = spread @ mixing + shift
+    return mixed
+
+
+def clean_fid(first: Features, second: Features) -> float:
+    statistics = [(each.mean(axis=0), np.cov(each, rowvar=False)) for each in (first, second)]
+    return float(frechet_distance(*statistics[0], *statistics[1]))
+
+
+@pytest.mark.filterwarnings("ignore:.*disp.*:DeprecationWarning")
+@pytest.mark.parametrize("counts", [(400, 400), (300, 700)])
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_at_full_rank_it_equals_clean_fid(counts: tuple[int, int], shift: float) -> None:
+    first, second = gaussian(counts[0], 64, 1), gaussian(counts[1], 64, 2, shift)
+    assert fid(first, second) == pytest.approx(clean_fid(first, second), rel=1e-3)
+
+
+def test_between_known_gaussians_it_is_the_closed_form() -> None:
+    """Diagonal covariances, made exact by construction: |Δμ|² + Σ (σ₁ − σ₂)²."""
+    base = np.concatenate([np.eye(6), -np.eye(6)]) * np.sqrt(11 / 2)
+    spread_1, spread_2 = np.linspace(1, 2, 6), np.linspace(3, 1, 6)
+    expected = 6 * 0.5**2 + ((spread_1 - spread_2) ** 2).sum()
+    assert fid(base * spread_1, base * spread_2 + 0.5) == pytest.approx(expected, rel=1e-12)
+
+
+def test_with_fewer_images_than_dimensions_it_equals_the_moments_way() -> None:
+    first, second = gaussian(20, 64, 1), gaussian(25, 64, 2)
+    assert fid(first, second) == pytest.approx(fid_of_moments(Moments.of(first), Moments.of(second)), rel=1e-6)
+
+
+def test_it_is_zero_between_a_set_and_itself_and_symmetric() -> None:
+    first, second = gaussian(50, 32, 1), gaussian(60, 32, 2)
+    assert fid(first, first) == pytest.approx(0, abs=1e-9)
+    assert fid(first, second) == pytest.approx(fid(second, first), rel=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(1, 99), min_size=1, max_size=4, unique=True), seed=st.integers(0, 1000))
+def test_moments_of_parts_merge_to_those_of_the_whole(cuts: list[int], seed: int) -> None:
+    whole = gaussian(100, 5, seed) + 1000
+    parts = [Moments.of(part) for part in np.split(whole, sorted(cuts))]
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+    expected = Moments.of(whole)
+    assert merged.count == 100
+    np.testing.assert_allclose(merged.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(merged.scatter, expected.scatter, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(merged.covariance, np.cov(whole, rowvar=False), rtol=1e-9, atol=1e-9)
+
+
+def test_the_interval_repeats_with_its_seed_and_holds_the_estimate() -> None:
+    first, second = gaussian(40, 16, 1), gaussian(40, 16, 2, 0.2)
+    figure = fid_figure(first, second, seed=5, samples=50)
+    assert figure == fid_figure(first, second, seed=5, samples=50)
+    assert figure != fid_figure(first, second, seed=6, samples=50)
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low < figure.value < figure.high
+    assert figure.value == fid(first, second)
+    assert figure.detail["bootstrap_bias"] > 0  # type: ignore[operator]  # a number here
+
+
+def test_the_interval_covers_the_mean_distance_at_this_n_about_as_often_as_it_says() -> None:
+    expected = np.mean([fid(gaussian(60, 4, 2 * i), gaussian(60, 4, 2 * i + 1, 0.4)) for i in range(400)])
+    covered = 0
+    for trial in range(60):
+        figure = fid_figure(
+            gaussian(60, 4, 10_000 + trial), gaussian(60, 4, 20_000 + trial, 0.4), seed=trial, samples=100
+        )
+        assert figure.low is not None
+        assert figure.high is not None
+        covered += int(figure.low <= expected <= figure.high)
+    assert covered >= 50
+
+
+def test_no_interval_is_made_up_without_samples() -> None:
+    figure = fid_figure(gaussian(10, 4, 1), gaussian(12, 4, 2), seed=0, samples=0)
+    assert (figure.low, figure.high, figure.n) == (None, None, 10)
+
+
+def test_a_caller_can_stop_between_draws() -> None:
+    with pytest.raises(Interrupted):
+        fid_figure(gaussian(10, 4, 1), gaussian(10, 4, 2), seed=0, on_step=lambda done, _: done == 3)
+
+
+def test_the_note_on_rank_appears_exactly_where_the_covariance_is_deficient() -> None:
+    note = rank_note(348, 2048)
+    assert note is not None
+    assert "n = 348" in note
+    assert "rank 347" in note
+    assert rank_note(2048, 2048) is not None
+    assert rank_note(2049, 2048) is None
+
+
+@pytest.mark.parametrize("bad", [np.ones((1, 3)), np.full((4, 3), np.nan)])
+def test_sets_without_a_spread_or_with_holes_are_refused(bad: Features) -> None:
+    with pytest.raises(ValueError, match=r"two images|finite"):
+        fid(bad, np.eye(3))
