@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 import typer
 from pydantic_core import to_jsonable_python
@@ -49,6 +49,13 @@ class Invocation:
     as_json: bool
     url: str | None = None
     api_key: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if "client" in vars(self):  # only if it was needed
+            self.client.close()
 
     @cached_property
     def progress(self) -> Console:
@@ -108,7 +115,7 @@ def command(
         @functools.wraps(function)
         def run(*, as_json: bool, url: str | None = None, api_key: str | None = None, **arguments: Any) -> None:
             here = Invocation(as_json, url, api_key)
-            with errors_in_one_line():
+            with errors_in_one_line(), here:
                 shown = function(here, **arguments)
                 here.show(shown)
             if shown.exit_code:

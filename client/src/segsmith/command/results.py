@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import typer
 from rich.console import Group, RenderableType
-from segsmith_shared.pairs.archives import extract_archive
 
 from segsmith.command.invocation import Invocation
 from segsmith.command.progress import Board, view_on
@@ -20,8 +20,10 @@ from segsmith.command.tables import (
     stages,
 )
 from segsmith.values import Evaluation, Generation, Pipeline, SegmentationRun
+from segsmith_shared.pairs.archives import extract_archive
 
 REPORT = "report.html"
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,24 @@ class Results:
         }
 
 
-def watch_to_the_end(here: Invocation, pipeline_id: UUID) -> None:
-    """Show the jobs of a pipeline until all have ended."""
-    with view_on(here.progress) as view:
-        board = Board(view, lambda: here.client.pipelines.get(pipeline_id).jobs)
-        for event in here.client.pipelines.events(pipeline_id):
-            board.take(event)
+def watch_to_the_end(here: Invocation, pipeline_id: UUID, *, cancel_on_interrupt: bool = False) -> None:
+    """Show the jobs of a pipeline until all have ended.
+
+    Ctrl-C ends the watching: the run goes on, unless told otherwise, and a person is told how to come back.
+    """
+    try:
+        with view_on(here.progress) as view:
+            board = Board(view, lambda: here.client.pipelines.get(pipeline_id).jobs)
+            for event in here.client.pipelines.events(pipeline_id):
+                board.take(event)
+    except KeyboardInterrupt:
+        if cancel_on_interrupt:
+            here.client.pipelines.cancel(pipeline_id)
+            here.note(f"Cancelled pipeline {pipeline_id}.")
+        else:
+            here.note(f"The run goes on. Come back with: segsmith watch {pipeline_id}")
+            here.note(f"Cancel it with: segsmith pipeline cancel {pipeline_id}")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def collect(here: Invocation, pipeline_id: UUID, output: Path | None) -> Results:

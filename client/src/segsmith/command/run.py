@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import typer
 
@@ -26,7 +26,6 @@ from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput
 
 TRAIN, TEST = "train", "test"
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +90,7 @@ def run(
     here.note(f"Pipeline {pipeline.id} ({pipeline.name})")
     if not watch:
         return Shown(pipeline, f"Pipeline {pipeline.id}\nWatch it: segsmith watch {pipeline.id}")
-    _stay(here, pipeline.id, cancel_on_interrupt)
+    watch_to_the_end(here, pipeline.id, cancel_on_interrupt=cancel_on_interrupt)
     return shown_results(collect(here, pipeline.id, output))
 
 
@@ -153,17 +152,3 @@ def _import(here: Invocation, folder: Path, ids: Path | None, dataset_name: str)
     imported = import_pairs(here, upload_archive(here, upload, archive, options=import_options))
     here.note(imported.report.in_words())
     return imported
-
-
-def _stay(here: Invocation, pipeline_id: UUID, cancel_on_interrupt: bool) -> None:
-    """Watch; on Ctrl-C leave the run going, unless told otherwise, and say how to come back."""
-    try:
-        watch_to_the_end(here, pipeline_id)
-    except KeyboardInterrupt:
-        if cancel_on_interrupt:
-            here.client.pipelines.cancel(pipeline_id)
-            here.note(f"Cancelled pipeline {pipeline_id}.")
-        else:
-            here.note(f"The run goes on. Come back with: segsmith watch {pipeline_id}")
-            here.note(f"Cancel it with: segsmith pipeline cancel {pipeline_id}")
-        raise typer.Exit(INTERRUPTED) from None
