@@ -5,16 +5,17 @@ from hypothesis import strategies as st
 
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 
+Place = tuple[int, str, tuple[int, ...]]
 PLACES = st.tuples(st.integers(), st.text(max_size=20), st.lists(st.integers(), max_size=3).map(tuple))
 
 
 @given(PLACES, PLACES)
-def test_two_places_share_a_seed_only_if_they_are_the_same_place(a: tuple, b: tuple) -> None:
+def test_two_places_share_a_seed_only_if_they_are_the_same_place(a: Place, b: Place) -> None:
     assert (seed_for(a[0], a[1], *a[2]) == seed_for(b[0], b[1], *b[2])) == (a == b)
 
 
 @given(PLACES)
-def test_a_seed_fits_into_63_bits(place: tuple) -> None:
+def test_a_seed_fits_into_63_bits(place: Place) -> None:
     assert 0 <= seed_for(place[0], place[1], *place[2]) < 2**63
 
 

@@ -31,7 +31,7 @@ class _Frozen(BaseModel):
 class NetworkSpec(_Frozen):
     """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides.
 
-    `patch_px` above 1 (ours) works on patches, each pixel of a patch a channel of its own: the cost falls by its square.
+    `patch_px` above 1 (ours) works on patches, each of its pixels a channel of its own: the cost falls by its square.
     Between levels, `residual` blocks resample (the paper), or a `convolution`, or `plain` pooling and repetition.
     """
 
@@ -241,7 +241,13 @@ _PAPER_NETWORK = NetworkSpec(
     dropout=0.0,
 )
 _PAPER_DIFFUSION = DiffusionSpec(
-    schedule="linear", timesteps=1000, log_snr_shift=0.0, prediction="epsilon", colour_deviation=1.0, label_deviation=1.0, learned_range=True
+    schedule="linear",
+    timesteps=1000,
+    log_snr_shift=0.0,
+    prediction="epsilon",
+    colour_deviation=1.0,
+    label_deviation=1.0,
+    learned_range=True,
 )
 _PAPER_TRAINING = TrainingSpec(
     recipe="2023",
@@ -281,7 +287,13 @@ _PAPER_SAMPLING = SamplingSpec(
     cluster_choice="random",
 )
 _AWARE_DIFFUSION = DiffusionSpec(
-    schedule="cosine", timesteps=1000, log_snr_shift=-1.0, prediction="v", colour_deviation=0.3, label_deviation=0.9, learned_range=False
+    schedule="cosine",
+    timesteps=1000,
+    log_snr_shift=-1.0,
+    prediction="v",
+    colour_deviation=0.3,
+    label_deviation=0.9,
+    learned_range=False,
 )
 _AWARE_TRAINING = TrainingSpec(
     recipe="aware",

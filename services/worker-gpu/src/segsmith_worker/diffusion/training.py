@@ -146,9 +146,9 @@ def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int) 
         group["lr"] = learning_rate
     state.optimiser.zero_grad(set_to_none=True)
     loss = 0.0
-    for x0, region, share, position in _micro_batches(pairs, spec, seed, state.images_seen):
+    for x0, region, positions in _micro_batches(pairs, spec, seed, state.images_seen):
         with _autocast(state.network):
-            part = _losses(state.network, x0, region, preset, seed, position).mean() * share
+            part = _losses(state.network, x0, region, preset, seed, positions).sum() / spec.batch
         part.backward()  # type: ignore[no-untyped-call]  # torch's own
         loss += part.item()
     limit = spec.gradient_clip if spec.gradient_clip is not None else float("inf")
@@ -164,8 +164,8 @@ def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int) 
 
 def _micro_batches(
     pairs: Tensor, spec: TrainingSpec, seed: int, images_seen: int
-) -> Iterator[tuple[Tensor, Tensor | None, float, int]]:
-    """Parts of one batch: x0 (b, 4, H, W) in −1..1, region (b, 1, H, W) or None, share of the batch, first position."""
+) -> Iterator[tuple[Tensor, Tensor | None, range]]:
+    """Parts of one batch: x0 (b, 4, H, W) in −1..1, region (b, 1, H, W) or None, and the positions in the run."""
     for start in range(0, spec.batch, spec.micro_batch):
         positions = range(images_seen + start, images_seen + min(start + spec.micro_batch, spec.batch))
         chosen = pairs[[_index_at(seed, at, len(pairs)) for at in positions]]
@@ -174,15 +174,15 @@ def _micro_batches(
         if spec.inpainting_aware:
             labels = chosen[:, 3].numpy() >= 128
             region = torch.from_numpy(training_regions(labels, spec, seed, positions))[:, None].float()
-        yield signed(chosen), region, len(positions) / spec.batch, positions[0]
+        yield signed(chosen), region, positions
 
 
-def _losses(network: UNet, x0: Tensor, region: Tensor | None, preset: Preset, seed: int, position: int) -> Tensor:
-    """The loss of each image (b,), at noise drawn from (seed, position)."""
+def _losses(network: UNet, x0: Tensor, region: Tensor | None, preset: Preset, seed: int, positions: range) -> Tensor:
+    """The loss of each image (b,), at a time and noise drawn from (seed, its position)."""
     device = next(network.parameters()).device
-    generator = generator_for(seed, "train-noise", position)
-    noise = torch.randn(x0.shape, generator=generator).to(device)
-    time = torch.rand(len(x0), generator=generator, dtype=torch.float64)
+    generators = [generator_for(seed, "train-noise", position) for position in positions]
+    noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in generators]).to(device)
+    time = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
     x0 = x0.to(device)
     region = None if region is None else region.to(device)
     diffusion = preset.diffusion

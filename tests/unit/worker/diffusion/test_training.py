@@ -1,0 +1,168 @@
+"""Training: a cut run is the uncut run, bit by bit; counts are honest; divergence is named."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_worker.diffusion.ema import decay_at
+from segsmith_worker.diffusion.model import DiffusionModel
+from segsmith_worker.diffusion.training import (
+    NonFiniteLoss,
+    NoTrainingPairs,
+    StepReport,
+    TrainingState,
+    _index_at,
+    learning_rate_at,
+    train,
+)
+
+SMALL_NETWORK = {
+    "side_px": 16,
+    "patch_px": 1,
+    "base_channels": 16,
+    "channel_multipliers": [1, 2],
+    "attention_sides_px": [8],
+    "head_channels": 16,
+    "norm_groups": 8,
+}
+AWARE = preset_named("tiny-cpu").with_overrides(
+    {"network": SMALL_NETWORK, "training": {"batch": 3, "micro_batch": 3, "images_total": 60}}
+)
+PAPER = preset_named("paper-256-2023").with_overrides(
+    {"network": SMALL_NETWORK | {"residual_blocks": 1}, "training": {"batch": 2, "learning_rate": 1e-3}}
+)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Tensor:
+    """Five drawn pairs, uint8 (5, 4, 16, 16)."""
+    drawn = [draw_pair(0, index, 16) for index in range(5)]
+    return torch.from_numpy(np.stack([np.dstack([image, label * np.uint8(255)]) for image, label in drawn])).movedim(
+        3, 1
+    )
+
+
+def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+@pytest.mark.parametrize("preset", [AWARE, PAPER], ids=["aware", "paper"])
+def test_a_training_cut_at_any_step_and_resumed_equals_the_uncut_one(preset: Preset, pairs: Tensor) -> None:
+    batch = preset.training.batch
+    uncut = train(TrainingState.start(preset, 7), pairs, preset, seed=7, until_images_seen=8 * batch).to_tensors()
+    for steps in (1, 3, 6):
+        cut = train(TrainingState.start(preset, 7), pairs, preset, seed=7, until_images_seen=steps * batch)
+        resumed = TrainingState.from_tensors(preset, cut.to_tensors())
+        assert_same(train(resumed, pairs, preset, seed=7, until_images_seen=8 * batch).to_tensors(), uncut)
+
+
+def test_a_training_cut_before_its_first_step_starts_anew(pairs: Tensor) -> None:
+    fresh = TrainingState.start(AWARE, 7)
+    again = TrainingState.from_tensors(AWARE, fresh.to_tensors())
+    assert_same(again.to_tensors(), fresh.to_tensors())
+    trained = [train(state, pairs, AWARE, seed=7, until_images_seen=6).to_tensors() for state in (fresh, again)]
+    assert_same(*trained)
+
+
+def test_the_callback_stops_the_training_with_the_state_whole(pairs: Tensor) -> None:
+    state = TrainingState.start(AWARE, 7)
+    train(state, pairs, AWARE, seed=7, until_images_seen=300, on_step=lambda report: report.step == 2)
+    assert (state.step, state.images_seen) == (2, 6)
+    assert_same(
+        state.to_tensors(),
+        train(TrainingState.start(AWARE, 7), pairs, AWARE, seed=7, until_images_seen=6).to_tensors(),
+    )
+
+
+def test_a_batch_larger_than_the_cluster_goes_round_it_and_is_counted_in_full(pairs: Tensor) -> None:
+    large = AWARE.with_overrides({"training.batch": 12, "training.micro_batch": 4})
+    state = train(TrainingState.start(large, 7), pairs[:5], large, seed=7, until_images_seen=12)
+    assert (state.step, state.images_seen) == (1, 12)
+
+
+def test_training_learns(pairs: Tensor) -> None:
+    reports: list[StepReport] = []
+    train(TrainingState.start(AWARE, 7), pairs, AWARE, seed=7, until_images_seen=180, on_step=reports.append)
+    losses = [report.loss for report in reports]
+    assert np.mean(losses[-15:]) < 0.7 * np.mean(losses[:15])
+
+
+def test_micro_batches_of_unequal_size_add_up_to_the_whole_batch(pairs: Tensor) -> None:
+    gradients = []
+    for micro_batch in (4, 3):
+        preset = AWARE.with_overrides({"training.batch": 4, "training.micro_batch": micro_batch})
+        state = TrainingState.start(preset, 7)
+        train(state, pairs, preset, seed=7, until_images_seen=4)
+        gradients.append(state.network.get_parameter("out.2.weight").grad)
+    assert gradients[0] is not None
+    assert gradients[0].abs().max() > 1e-3
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
+
+
+def test_every_round_shows_each_pair_once_in_a_new_order() -> None:
+    rounds = [[_index_at(3, 5 * lap + place, 5) for place in range(5)] for lap in range(10)]
+    assert all(sorted(seen) == [0, 1, 2, 3, 4] for seen in rounds)
+    assert len({tuple(seen) for seen in rounds}) > 5
+
+
+def test_a_diverging_training_stops_with_a_clear_error(pairs: Tensor) -> None:
+    state = TrainingState.start(AWARE, 7)
+    with torch.no_grad():
+        state.network.get_parameter("out.2.bias").fill_(float("nan"))
+    with pytest.raises(NonFiniteLoss, match="Step 1") as caught:
+        train(state, pairs, AWARE, seed=7, until_images_seen=30)
+    assert "learning rate" in caught.value.hint
+    assert state.step == 0
+
+
+def test_nothing_to_train_on_is_said_so(pairs: Tensor) -> None:
+    with pytest.raises(NoTrainingPairs):
+        train(TrainingState.start(AWARE, 7), pairs[:0], AWARE, seed=7, until_images_seen=30)
+
+
+def test_pairs_of_another_side_are_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        wrong = torch.zeros(2, 4, 32, 32, dtype=torch.uint8)
+        train(TrainingState.start(AWARE, 7), wrong, AWARE, seed=7, until_images_seen=30)
+
+
+def test_the_moving_average_warms_up_instead_of_holding_its_random_start() -> None:
+    assert decay_at(0, 0.9999, warm_up=True) == 0.1
+    assert decay_at(10**6, 0.9999, warm_up=True) == 0.9999
+    assert np.prod([decay_at(step, 0.9999, warm_up=True) for step in range(3600)]) < 1e-6
+    assert np.prod([decay_at(step, 0.9999, warm_up=False) for step in range(3600)]) > 0.69
+
+
+def test_the_average_follows_the_weights(pairs: Tensor) -> None:
+    state = train(TrainingState.start(AWARE, 7), pairs, AWARE, seed=7, until_images_seen=60)
+    raw, average = state.network.get_parameter("out.2.weight"), state.average.get_parameter("out.2.weight")
+    assert not torch.equal(raw, average)
+    assert torch.nn.functional.cosine_similarity(raw.flatten(), average.flatten(), dim=0) > 0.7
+
+
+def test_the_learning_rate_falls_for_the_last_part() -> None:
+    spec = AWARE.training.model_copy(update={"late_share": 0.25, "late_learning_rate_factor": 0.1, "images_total": 80})
+    assert learning_rate_at(spec, 59) == spec.learning_rate
+    assert learning_rate_at(spec, 60) == pytest.approx(0.1 * spec.learning_rate)
+
+
+def test_an_aware_training_can_start_from_a_four_channel_one(pairs: Tensor) -> None:
+    plain = AWARE.with_overrides({"training.inpainting_aware": False, "sampling.sampler": "repaint"})
+    weights = TrainingState.start(plain, 1).network.state_dict()
+    weights["out.2.weight"] = torch.ones_like(weights["out.2.weight"])
+    warm = TrainingState.start(AWARE, 2, warm_start=weights)
+    x = torch.rand(1, 5, 16, 16, generator=torch.Generator().manual_seed(0))
+    model = DiffusionModel.from_tensors(plain, weights)
+    assert torch.allclose(warm.network.eval()(x, torch.ones(1)), model.network(x[:, :4], torch.ones(1)), atol=1e-5)
+
+
+def test_a_model_says_which_weights_it_holds_and_refuses_those_of_another_network() -> None:
+    state = TrainingState.start(AWARE, 1)
+    assert DiffusionModel.from_tensors(AWARE, state.to_tensors()).weights == "average"
+    assert DiffusionModel.from_tensors(AWARE, state.network.state_dict()).weights == "raw"
+    with pytest.raises(RuntimeError, match=r"size mismatch|Missing key"):
+        DiffusionModel.from_tensors(PAPER, state.to_tensors())
