@@ -323,19 +323,21 @@ _ROWS = (
         name="tiny-cpu",
         procedure="corrected",
         network=NetworkSpec(
-            side_px=48,
-            patch_px=2,
+            side_px=32,
+            patch_px=1,
             base_channels=32,
             channel_multipliers=(1, 2, 3),
             residual_blocks=1,
-            attention_sides_px=(12,),
+            attention_sides_px=(8,),
             head_channels=32,
             norm_groups=8,
             resampling="plain",
             dropout=0.0,
         ),
         diffusion=_AWARE_DIFFUSION,
-        training=_AWARE_TRAINING.model_copy(update={"recipe": "aware-demo", "images_total": 10_000}),
+        training=_AWARE_TRAINING.model_copy(
+            update={"recipe": "aware-demo", "learning_rate": 1e-3, "batch": 8, "micro_batch": 8, "images_total": 4_800}
+        ),
         sampling=_AWARE_SAMPLING,
     ),
     Preset(
