@@ -1,6 +1,5 @@
 """`python -m segsmith_api`: the API on SEGSMITH_HOST and SEGSMITH_PORT until it is told to stop."""
 
-import asyncio
 from types import FrameType
 
 import uvicorn
@@ -8,6 +7,7 @@ from fastapi import FastAPI
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from segsmith_api.installation import Installation
 from segsmith_api.main import create_app
 from segsmith_shared.telemetry import configure_logging
 
@@ -34,16 +34,13 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        installation = getattr(self._app.state, "installation", None)
+        installation: Installation | None = getattr(self._app.state, "installation", None)
         if installation is not None:
-            asyncio.get_event_loop().call_soon_threadsafe(installation.stopping.set)
+            installation.stop()
 
 
-def main() -> None:
-    """Serve until SIGTERM or SIGINT; requests under way may take STOP_SECONDS to finish."""
-    configure_logging("api")
-    address = Address()
-    app = create_app()
+def server_for(app: FastAPI, address: Address) -> Server:
+    """The server, not yet listening. Requests under way may take STOP_SECONDS to finish when it is told to stop."""
     config = uvicorn.Config(
         app,
         host=address.host,
@@ -55,7 +52,13 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    Server(config, app).run()
+    return Server(config, app)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    configure_logging("api")
+    server_for(create_app(), Address()).run()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Installation:
     settings: Settings
     engine: Engine
     objects: ObjectStore
+    loop: asyncio.AbstractEventLoop | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     storing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PARTS_AT_ONCE))
     closing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CLOSINGS_AT_ONCE))
@@ -50,6 +51,11 @@ class Installation:
         """One transaction, committed at the end of the block: before the answer is sent, never after."""
         with session_scope(self.engine) as session:
             yield session
+
+    def stop(self) -> None:
+        """Ends the open event streams. Safe to call from a signal handler or another thread."""
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.stopping.set)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segsmith_api.problem_responses import response_for
+from segsmith_api.problem_responses import response_for, unexpected
 from segsmith_shared.problems import TooLarge
 from segsmith_shared.telemetry import HTTP_REQUEST_SECONDS, identified, logger
 
@@ -72,8 +72,9 @@ class Exchange:
                 await app(self._scope, self.receive, self.send)
         except Exception:
             log.exception("request failed", method=self._scope["method"], path=self._scope["path"])
-            if not self._status:  # starlette's outermost handler answers first; this is for what breaks before it
-                raise
+            if self._status:
+                raise  # the answer has begun: all that can be done is to break it off
+            await unexpected(self.request_id)(self._scope, self._receive, self.send)
         finally:
             self._note()
 

@@ -1,5 +1,6 @@
 """The application: routes, their shell, and what a process opens at its start and closes at its end."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,11 +31,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.installation = await to_thread.run_sync(Installation.connect, chosen)
+        installation = await to_thread.run_sync(Installation.connect, chosen)
+        installation.loop = asyncio.get_running_loop()
+        app.state.installation = installation
         try:
             yield
         finally:
-            app.state.installation.close()
+            installation.close()
 
     app = FastAPI(
         title="segsmith",
@@ -49,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problem_responses.install(app)
     app.add_exception_handler(ClientDisconnect, _gone)
     for noun in NOUNS:
-        app.include_router(noun.router, prefix="/v1", dependencies=[Depends(caller_of)], responses=PROBLEMS)
+        app.include_router(noun.router, dependencies=[Depends(caller_of)], responses=PROBLEMS)
     app.include_router(health.guarded, dependencies=[Depends(caller_of)], responses=PROBLEMS)
     app.include_router(health.router)
     app.include_router(pages)

@@ -1,5 +1,6 @@
 """Every error leaves as `application/problem+json` (RFC 9457), also those of routing, validation and bugs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -48,13 +49,12 @@ class TooSlow(Problem):
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error as a problem."""
+    """Make `app` answer every error that has a name as a problem; bugs are caught further out, by `limits`."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(InterfaceError, _database)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def response_for(problem: Problem, request_id: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -111,7 +111,17 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    return response_for(_named(request, error), request_id_of(request), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_at(request)) or headers.get("Allow", "")
+    return response_for(_named(request, error), request_id_of(request), headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods of the address (RFC 9110, 15.5.6); starlette knows those of the first route that has it."""
+    paths = request.app.openapi()["paths"]
+    here = [item for path, item in paths.items() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)]
+    return sorted({method.upper() for item in here for method in item})
 
 
 def _named(request: Request, error: HTTPException) -> Problem:
@@ -142,13 +152,10 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
     return response_for(DatabaseUnavailable("Try again in a moment."), request_id_of(request), {"Retry-After": "5"})
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    """The log entry is written by the access log, which sees the exception again on its way out."""
-    del error
-    return response_for(
-        Unexpected("The request failed.", hint="Report the request id; the server's log has the details."),
-        request_id_of(request),
-    )
+def unexpected(request_id: str) -> JSONResponse:
+    """The answer to a bug. What happened is in the log, and only there."""
+    hint = "Report the request id; the server's log has the details."
+    return response_for(Unexpected("The request failed.", hint=hint), request_id)
 
 
 def problem_types() -> dict[str, type[Problem]]:

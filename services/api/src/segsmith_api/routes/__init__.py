@@ -6,5 +6,5 @@ from segsmith_api.json_bodies import StorableJsonRoute
 
 
 def router_of(tag: str) -> APIRouter:
-    """A noun's router; its JSON bodies are checked to be storable."""
-    return APIRouter(tags=[tag], route_class=StorableJsonRoute)
+    """A noun's router below /v1; its JSON bodies are checked to be storable."""
+    return APIRouter(prefix="/v1", tags=[tag], route_class=StorableJsonRoute)

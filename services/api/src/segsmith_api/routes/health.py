@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fastapi import Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 
@@ -10,11 +10,10 @@ from segsmith_api import metrics
 from segsmith_api.dependencies import Here, Reading
 from segsmith_api.installation import Installation
 from segsmith_api.records import jobs
-from segsmith_api.routes import router_of
 from segsmith_shared.problems import ServiceUnavailable
 
-router = router_of("health")
-guarded = router_of("health")
+router = APIRouter(tags=["health"])
+guarded = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):

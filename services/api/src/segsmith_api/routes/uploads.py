@@ -77,10 +77,14 @@ async def put_part(
 @router.post("/uploads/{upload_id}/close", status_code=202, response_model=JobDetail)
 async def close_upload(upload_id: UUID, body: CloseUpload, here: Here, once: OnceOnly) -> Response:
     """Check the whole archive's SHA-256 and begin its import. Reading many gigabytes takes minutes; wait for it."""
-    known = await to_thread.run_sync(once.known)
-    if known is not None:
+    if known := await to_thread.run_sync(once.known):
         return known
-    parts = await to_thread.run_sync(_verify, here, upload_id, body, limiter=here.closing)
+    try:
+        parts = await to_thread.run_sync(_verify, here, upload_id, body, limiter=here.closing)
+    except uploads.UploadClosed:
+        if known := await to_thread.run_sync(once.known):  # closed meanwhile by this very request, sent twice
+            return known
+        raise
 
     def work(session: Session) -> Reply:
         row = uploads.close(session, upload_id, body.sha256, parts)
