@@ -67,12 +67,14 @@ def similarities(images: Images, first: Places, second: Places, on_step: OnCount
 
 
 def _prepared(images: Images) -> Tensor:
+    """Float (n, 3, H, W), channels last in memory: the grouped convolutions are four times as fast so."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     if not _is_enlarged(images):
-        return pixels
+        return pixels.contiguous(memory_format=torch.channels_last)
     scale = ENLARGED_SIDE_PX / min(images.shape[1:3])
     size = [round(side * scale) for side in images.shape[1:3]]
-    return functional.interpolate(pixels, size, mode="bicubic").clamp(0, 255)
+    enlarged = functional.interpolate(pixels, size, mode="bicubic").clamp(0, 255)
+    return enlarged.contiguous(memory_format=torch.channels_last)
 
 
 def _is_enlarged(images: Images) -> bool:
