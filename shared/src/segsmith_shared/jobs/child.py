@@ -21,9 +21,16 @@ ALWAYS_PRELOADED = ("segsmith_shared.jobs.tether", "segsmith_shared.jobs.inside"
 
 
 def start_fork_server(preload: Sequence[str]) -> None:
-    """Start the server from the calling thread, which must outlive all jobs; it imports while we go on."""
+    """Start the server from the calling thread, which must outlive all jobs, and wait until it has imported.
+
+    Starting a child blocks until then, and a job claimed meanwhile would fall silent and be taken from us.
+    """
     CONTEXT.set_forkserver_preload([*ALWAYS_PRELOADED, *preload])
     forkserver.ensure_running()
+    first = CONTEXT.Process(target=os.getpid, name="segsmith warm-up")
+    first.start()
+    first.join()
+    first.close()
 
 
 class Child:

@@ -37,7 +37,7 @@ def submit(
             kind=job.kind,
             name=job.name,
             queue=job.queue,
-            priority=priority,
+            priority=priority + job.priority,
             spec=job.spec.model_dump(mode="json"),
         )
         for job in jobs

@@ -27,6 +27,8 @@ from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
 GPU, CPU = "gpu", "cpu"
+AFTER_GENERATION = 10
+"""Priority of jobs that can wait while a worker can train or generate: others wait for those."""
 
 
 class UnknownSet(InvalidInput):
@@ -52,6 +54,7 @@ class PlannedJob:
     spec: BaseModel
     needs: tuple[UUID, ...] = ()
     even_if_needs_failed: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,10 @@ class PipelinePlan:
     generations: list[PlannedGeneration] = field(default_factory=list)
     cost: list[CostLine] = field(default_factory=list)
 
-    def add(self, kind: str, name: str, queue: str, spec: BaseModel, needs: tuple[UUID, ...] = ()) -> UUID:
-        job = PlannedJob(uuid4(), kind, name, queue, spec, needs)
+    def add(
+        self, kind: str, name: str, queue: str, spec: BaseModel, needs: tuple[UUID, ...] = (), priority: int = 0
+    ) -> UUID:
+        job = PlannedJob(uuid4(), kind, name, queue, spec, needs, priority=priority)
         self.jobs.append(job)
         return job.id
 
@@ -273,6 +278,7 @@ def _plan_segmentation(
             GPU,
             _segment_spec(spec, study, arm, sets, seed, threads),
             tuple(dict.fromkeys(job_id for label in arm.sets for job_id in job_of_set[label])),
+            AFTER_GENERATION,
         )
         for arm in study.arms
         for seed in range(study.seeds)
