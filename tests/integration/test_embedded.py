@@ -7,12 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 import psycopg
 import pytest
@@ -24,6 +22,7 @@ from segsmith_shared.embedded.binaries import copy_postgres, postgres_site
 from segsmith_shared.embedded.folder import FolderInUse, FolderUnusable
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
+from tests.fixtures.processes import eventually, processes_in
 
 AS_ROOT = os.geteuid() == 0
 SERVE = """
@@ -76,29 +75,6 @@ def serving(folder: Path, *options: str, command: list[str] | None = None) -> It
         process.kill()
         process.wait()
         eventually(lambda: processes_in(folder) == [])
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Living processes that work in the folder or name it: servers and every child they have."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace")
-            place = str((entry / "cwd").readlink())
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if str(folder) in words or place.startswith(str(folder)):
-            found.append(int(entry.name))
-    return found
-
-
-def eventually(holds: Callable[[], bool], timeout_seconds: float = 20) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_seconds} s"
-        Event().wait(0.05)
 
 
 def query(environment: dict[str, str], statement: str) -> list[tuple[object, ...]]:

@@ -1,5 +1,6 @@
 """S3 on loopback from `rclone serve s3`: buckets are folders under `objects/`."""
 
+import signal
 from pathlib import Path
 
 from segsmith_shared.embedded.binaries import rclone_program
@@ -22,6 +23,7 @@ def object_server_child(folder: Path, secrets: Secrets, port: int, keep_open: tu
             "HOME": str(folder),
             "RCLONE_AUTH_KEY": f'"{secrets.s3_access_key},{secrets.s3_secret_key}"',
         },
+        death_signal=signal.SIGTERM,
         keep_open=keep_open,
         folder=folder,
     )

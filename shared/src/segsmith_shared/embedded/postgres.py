@@ -88,6 +88,7 @@ class Postgres:
             environment=CLEAN_ENVIRONMENT,
             account=self.account,
             stop_signal=signal.SIGINT,  # fast: SIGTERM would wait for every client to leave
+            death_signal=signal.SIGINT,
             keep_open=keep_open,
             folder=self.home,
         )

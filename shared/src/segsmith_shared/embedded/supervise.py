@@ -38,7 +38,8 @@ class ChildProcess:
     *thread* that forked, so that thread must live as long as the child. The child gets a session of its own, so that
     Ctrl-C reaches only us and we can end things in order.
 
-    `environment` is the whole environment of the child. `keep_open` are file descriptors it inherits.
+    `environment` is the whole environment of the child. `keep_open` are file descriptors it inherits. `death_signal`
+    reaches it when we die without stopping it; SIGKILL unless it has something to put in order without us.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ChildProcess:
     environment: Mapping[str, str]
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
     keep_open: tuple[int, ...] = ()
     standard_input: Path = Path(os.devnull)
     folder: Path | None = None
@@ -142,7 +144,7 @@ class ChildProcess:
             if self._stopping.is_set():
                 return None
             self._process = subprocess.Popen(
-                leashed(self.command, self.stop_signal, self.account),
+                leashed(self.command, self.death_signal, self.account),
                 stdin=given,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """Valkey (speaks Redis) on loopback TCP with a password: the bell's broker."""
 
+import signal
 from pathlib import Path
 
 import redis
@@ -36,6 +37,7 @@ def valkey_child(folder: Path, secrets: Secrets, port: int, durable: bool, keep_
         standard_input=home / "valkey.conf",
         log_file=folder / "logs" / "valkey.log",
         environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+        death_signal=signal.SIGTERM,
         keep_open=keep_open,
         folder=home,
     )
