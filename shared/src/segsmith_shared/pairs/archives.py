@@ -5,6 +5,7 @@ readers take gigabytes (a tar's extended header, an xz dictionary). What is left
 """
 
 import bz2
+import errno
 import lzma
 import stat
 import tarfile
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
-from segsmith_shared.problems import InvalidInput, Problem, TooLarge
+from segsmith_shared.problems import InvalidInput, Problem, ServiceUnavailable, TooLarge
 
 OnBytes = Callable[[int], None]
 
@@ -47,13 +48,19 @@ class EncryptedArchive(InvalidInput):
     title = "The archive is encrypted"
 
 
+class DiskFull(ServiceUnavailable):
+    """There is no room for what the archive holds; another attempt may find some."""
+
+    title = "The disk is full"
+
+
 class ArchiveTooLarge(TooLarge):
     """Unpacked, the archive exceeds the limit on entries, bytes, or growth."""
 
     title = "The archive unpacks to too much"
 
 
-_PROBLEMS = {kind.__name__: kind for kind in (NotAnArchive, BrokenArchive, EncryptedArchive, ArchiveTooLarge)}
+_PROBLEMS = {kind.__name__: kind for kind in (NotAnArchive, BrokenArchive, EncryptedArchive, ArchiveTooLarge, DiskFull)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def extract_archive(
 
     `on_bytes(total)` hears how many bytes are out; whatever it raises ends the unpacking. Links, devices, and entries
     whose name leaves the folder or collides with another are skipped and named.
-    Raises NotAnArchive, BrokenArchive, EncryptedArchive, ArchiveTooLarge.
+    Raises NotAnArchive, BrokenArchive, EncryptedArchive, ArchiveTooLarge, DiskFull.
     """
     limits = limits or ArchiveLimits()
     into.mkdir(parents=True, exist_ok=True)
@@ -141,6 +148,8 @@ class Unpacking:
         except Problem:
             raise
         except _DAMAGE as damage:
+            if isinstance(damage, OSError) and damage.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise DiskFull(f"No room for the unpacked files after {self._total_bytes} bytes.") from damage
             hint = "Pack the folder again and upload it whole."
             raise BrokenArchive(str(damage) or type(damage).__name__, hint=hint) from damage
         return Extraction(self._files, self._total_bytes, self._skipped)

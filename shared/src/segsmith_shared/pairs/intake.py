@@ -64,7 +64,7 @@ class EmptyFile(BadPicture):
     advice = "copy it again from its source"
 
 
-class NotAPicture(BadPicture):
+class NoPicture(BadPicture):
     """The bytes are of no accepted picture format, whatever the file's name says."""
 
     title = "A file is not a picture"
@@ -125,8 +125,7 @@ class DecodedLabel:
 
 def decode_image(path: Path, maximum_pixels: int) -> DecodedImage:
     """An image file as RGB, transparent parts on black, turned as its EXIF says. Raises a BadPicture."""
-    stored = _open(path, maximum_pixels)
-    orientation = _orientation(stored)
+    stored, orientation = _open(path, maximum_pixels)
     notes: list[str] = []
     picture = _as_rgb(stored, notes)
     if orientation in _TRANSPOSES:
@@ -141,8 +140,7 @@ def decode_label(path: Path, maximum_pixels: int, procedure: str, image: Decoded
     Grey, RGB, RGBA, palette and 1-bit files are read; values 0/1 count as 0/255, 16-bit values by their own range.
     A label drawn on the unturned picture is turned as the image was. Raises a BadPicture.
     """
-    stored = _open(path, maximum_pixels)
-    own_orientation = _orientation(stored)
+    stored, own_orientation = _open(path, maximum_pixels)
     notes: list[str] = []
     label = _binarised(_levels(stored), procedure, notes)
     if own_orientation in _TRANSPOSES:
@@ -203,34 +201,32 @@ def thumbnail_of(image: ByteArray) -> Image.Image:
     return picture
 
 
-def _open(path: Path, maximum_pixels: int) -> Image.Image:
+def _open(path: Path, maximum_pixels: int) -> tuple[Image.Image, int]:
+    """The decoded picture and its EXIF orientation, 1..8. The file is closed again, also when it is refused."""
     if path.stat().st_size == 0:
         raise EmptyFile("the file has no bytes")
-    try:
-        picture = Image.open(path, formats=ACCEPTED_FORMATS)
-        # An MPO is a JPEG whose first frame is the picture; the others are depth maps and previews.
-        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
-    except UnidentifiedImageError:
-        raise NotAPicture(_what_it_is(path)) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise TooManyPixels(str(bomb)) from None
-    except _DAMAGE as damage:
-        raise _unreadable(damage) from damage
+    with path.open("rb") as stream:
+        try:
+            picture = Image.open(stream, formats=ACCEPTED_FORMATS)
+            _check_header(picture, maximum_pixels)
+            picture.load()
+            # Asked after decoding: Pillow turns a TIFF itself and then reports 1.
+            return picture, _orientation(picture)
+        except UnidentifiedImageError:
+            raise NoPicture(_what_it_is(path)) from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
+            raise TooManyPixels(str(bomb)) from None
+        except _DAMAGE as damage:
+            raise UnreadableFile(str(damage) or type(damage).__name__) from damage
+
+
+def _check_header(picture: Image.Image, maximum_pixels: int) -> None:
     if picture.width * picture.height > maximum_pixels:
-        raise TooManyPixels(
-            f"{picture.width}×{picture.height} is more than {maximum_pixels / 1e6:g} million pixels",
-        )
+        raise TooManyPixels(f"{picture.width}×{picture.height} is more than {maximum_pixels / 1e6:g} million pixels")
+    # An MPO is a JPEG whose first frame is the picture; the others are depth maps and previews.
+    frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     if frames > 1:
         raise TooManyFrames(f"{frames} frames or pages")
-    try:
-        picture.load()
-    except _DAMAGE as damage:
-        raise _unreadable(damage) from damage
-    return picture
-
-
-def _unreadable(damage: BaseException) -> UnreadableFile:
-    return UnreadableFile(str(damage) or type(damage).__name__)
 
 
 def _what_it_is(path: Path) -> str:
@@ -248,7 +244,6 @@ def _what_it_is(path: Path) -> str:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """EXIF orientation 1..8, read after decoding: Pillow turns a TIFF itself and then reports 1."""
     try:
         return int(picture.getexif().get(_ORIENTATION_TAG, 1))
     except _DAMAGE:

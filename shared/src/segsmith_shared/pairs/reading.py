@@ -91,11 +91,11 @@ class PairReaders:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pair-reader")
 
     def read(self, requests: Iterable[ReadingRequest]) -> Iterator[ReadingOutcome]:
-        """Outcomes in the order of the requests; at most three per worker are held at once."""
+        """Outcomes in the order of the requests; at most two per worker are held at once."""
         waiting: deque[Future[ReadingOutcome]] = deque()
         for request in requests:
             waiting.append(self._threads.submit(self._read_one, request))
-            if len(waiting) >= 3 * self._workers:
+            if len(waiting) >= 2 * self._workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

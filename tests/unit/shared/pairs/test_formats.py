@@ -1,0 +1,189 @@
+"""Every layout that people publish or customarily use is recognised, and says why."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from segsmith_shared.pairs.formats import FoundFile, Matching, find_files, recognise
+from segsmith_shared.pairs.formats.matching import common_stem, folder_role, unique_names
+
+
+def files(*paths: str) -> list[FoundFile]:
+    return sorted(FoundFile(PurePosixPath(path), Path("/nowhere") / path) for path in paths)
+
+
+def recognised(*paths: str) -> Matching:
+    matching = recognise(files(*paths))
+    assert matching is not None
+    assert matching.why
+    return matching
+
+
+def pairs(matching: Matching) -> dict[str, tuple[str, str]]:
+    return {c.name: (str(c.image.path), str(c.label.path)) for c in matching.candidates}
+
+
+def both(folder_a: str, folder_b: str, stems: Sequence[str], ending_a: str = "png", ending_b: str = "png") -> list[str]:
+    return [f"{folder_a}/{s}.{ending_a}" for s in stems] + [f"{folder_b}/{s}.{ending_b}" for s in stems]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("images", "masks"),
+        ("Images", "Masks"),
+        ("image", "mask"),
+        ("imgs", "labels"),
+        ("train/images", "train/masks"),
+        ("images/train", "masks/train"),
+        ("MyData-v2/data/images", "MyData-v2/data/masks"),
+        ("train_images", "train_masks"),
+        ("frames", "ground_truth"),
+        ("JPEGImages", "SegmentationClass"),
+        ("Kvasir-SEG/images", "Kvasir-SEG/masks"),
+    ],
+)
+def test_folders_of_images_and_labels_are_found_by_their_customary_names(images: str, labels: str) -> None:
+    matching = recognised(*both(images, labels, ["a", "b"], "jpg", "png"))
+    assert matching.layout == "image and label folders"
+    assert pairs(matching)["a"] == (f"{images}/a.jpg", f"{labels}/a.png")
+    assert len(matching.candidates) == 2
+
+
+@pytest.mark.parametrize(
+    "label", ["a_mask", "a_seg", "a-label", "a_segmentation", "a_gt", "A_Mask", "mask_a", "a.mask", "a_ground_truth"]
+)
+def test_labels_beside_their_images_are_found_by_the_word_in_their_name(label: str) -> None:
+    matching = recognised("x/a.jpg", f"x/{label}.png", "x/b.jpg")
+    assert matching.layout == "side by side"
+    assert pairs(matching) == {"a": ("x/a.jpg", f"x/{label}.png")}
+    assert [str(file.path) for file in matching.images_alone] == ["x/b.jpg"]
+
+
+def test_two_folders_side_by_side_do_not_mix() -> None:
+    matching = recognised("p1/a.jpg", "p1/a_mask.png", "p2/a.jpg", "p2/a_mask.png")
+    assert pairs(matching) == {
+        "p1/a": ("p1/a.jpg", "p1/a_mask.png"),
+        "p2/a": ("p2/a.jpg", "p2/a_mask.png"),
+    }
+
+
+def test_kvasir_seg_is_recognised_by_its_names() -> None:
+    names = ["cju0qkwl35piu0993l0dewei2", "ck2bxlujamu330725szlc2jdu"]
+    matching = recognised(*both("Kvasir-SEG/images", "Kvasir-SEG/masks", names, "jpg", "jpg"), "Kvasir-SEG/boxes.json")
+    assert matching.layout == "Kvasir-SEG"
+    assert sorted(pairs(matching)) == sorted(names)
+    assert len(matching.ignored) == 1
+
+
+def test_cvc_clinicdb_is_read_once_where_it_comes_in_two_formats() -> None:
+    matching = recognised(
+        *both("CVC-ClinicDB/PNG/Original", "CVC-ClinicDB/PNG/Ground Truth", ["1", "2"]),
+        *both("CVC-ClinicDB/TIF/Original", "CVC-ClinicDB/TIF/Ground Truth", ["1", "2"], "tif", "tif"),
+    )
+    assert matching.layout == "CVC-ClinicDB"
+    assert "only PNG/" in matching.why
+    assert pairs(matching)["2"] == ("CVC-ClinicDB/PNG/Original/2.png", "CVC-ClinicDB/PNG/Ground Truth/2.png")
+    assert len(matching.candidates) == 2
+    alone = recognised(*both("Original", "Ground Truth", ["1", "2"], "tif", "tif"))
+    assert (alone.layout, len(alone.candidates)) == ("CVC-ClinicDB", 2)
+
+
+def test_cvc_frames_of_one_sequence_are_known_from_its_table(tmp_path: Path) -> None:
+    for path in both("PNG/Original", "PNG/Ground Truth", ["1", "2", "3"]):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "metadata.csv").write_text("frame_id,sequence_id,png_image_path\n1,1,x\n2,1,x\n3,2,x\n")
+    matching = recognise(find_files(tmp_path))
+    assert matching is not None
+    assert [c.sequence for c in matching.candidates] == ["sequence 1", "sequence 1", "sequence 2"]
+
+
+def test_polypgen_gives_its_frames_and_keeps_sequences_and_negatives_apart() -> None:
+    root = "PolypGen2021_MultiCenterData_v3"
+    matching = recognised(
+        f"{root}/data_C1/images_C1/100H0001.jpg",
+        f"{root}/data_C1/masks_C1/100H0001_mask.jpg",
+        f"{root}/data_C1/bbox_image_C1/100H0001.jpg",
+        f"{root}/data_C6/images_C6/EndoCV_1.jpg",
+        f"{root}/data_C6/masks_C6/EndoCV_1.jpg",
+        f"{root}/imagesAll_positive/C1_100H0001.jpg",
+        f"{root}/sequenceData/positive/seq5/images_seq5/f1.jpg",
+        f"{root}/sequenceData/positive/seq5/masks_seq5/f1_mask.jpg",
+        f"{root}/sequenceData/negativeOnly/seq2_neg/n1.jpg",
+    )
+    assert matching.layout == "PolypGen"
+    assert sorted(pairs(matching)) == ["100H0001", "EndoCV_1", "f1"]
+    assert {c.name: c.sequence for c in matching.candidates} == {"100H0001": None, "EndoCV_1": None, "f1": "seq5"}
+    assert len(matching.negatives) == 1
+    assert len(matching.ignored) == 2
+    assert not matching.images_alone
+
+
+def test_missing_partners_are_kept_by_side() -> None:
+    matching = recognised(*both("images", "masks", ["a", "b"]), "images/only.png", "masks/lonely.png", "readme.md")
+    assert [str(file.path) for file in matching.images_alone] == ["images/only.png"]
+    assert [str(file.path) for file in matching.labels_alone] == ["masks/lonely.png"]
+    assert [str(file.path) for file in matching.ignored] == ["readme.md"]
+
+
+def test_two_images_of_one_name_are_not_guessed_between() -> None:
+    matching = recognised(*both("images", "masks", ["a", "b"]), "images/a.jpg")
+    assert sorted(pairs(matching)) == ["b"]
+    assert [str(file.path) for file in matching.ambiguous[0]] == ["images/a.jpg", "images/a.png", "masks/a.png"]
+
+
+def test_pictures_without_labels_are_no_layout() -> None:
+    assert recognise(files("a.jpg", "b.jpg", "notes.txt")) is None
+    assert recognise([]) is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "role"),
+    [
+        ("images_C1", ("image", "c1")),
+        ("masks_seq12", ("label", "seq12")),
+        ("Ground Truth", ("label", "")),
+        ("Original", ("image", "")),
+        ("Kvasir-SEG", None),
+        ("imagesAll_positive", None),
+        ("bbox_image_C1", None),
+        ("segsmith", None),
+    ],
+)
+def test_a_folder_has_a_role_only_when_its_name_says_so(folder: str, role: tuple[str, str] | None) -> None:
+    assert folder_role(folder) == role
+
+
+def test_words_inside_a_name_are_no_affixes() -> None:
+    for stem in ("segment1", "maskara", "labrador_7", "target", "x_masked"):
+        assert common_stem(stem) == stem
+    assert common_stem("IMG_7_Mask") == common_stem("img_7") == "7"
+
+
+def test_names_take_as_much_of_the_path_as_tells_them_apart() -> None:
+    found = files("a/x.png", "b/x.png", "b/y.png", "c/d/z.png", "e/d/z.png", "f/z.jpg", "f/z.png")
+    names = unique_names(found)
+    assert [names[file] for file in found] == ["a/x", "b/x", "y", "c/d/z", "e/d/z", "f/z (1)", "f/z (2)"]
+
+
+def test_names_from_any_system_become_printable_and_comparable(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "images" / "Mu\u0308ller.png").touch()  # as macOS writes it
+    (tmp_path / "masks" / "M\u00fcller.png").touch()
+    (Path(str(tmp_path)) / "images" / b"bad\xff\n.png".decode("utf-8", "surrogateescape")).touch()
+    found = find_files(tmp_path)
+    assert all(str(file.path).isprintable() for file in found)
+    matching = recognise(found)
+    assert matching is not None
+    assert [c.name for c in matching.candidates] == ["M\u00fcller"]
+
+
+def test_litter_of_desktops_is_not_looked_at(tmp_path: Path) -> None:
+    for path in ("__MACOSX/images/._a.png", ".DS_Store", "images/Thumbs.db", "images/._a.png", "images/a.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "images" / "circle").symlink_to(tmp_path)
+    assert [str(file.path) for file in find_files(tmp_path)] == ["images/a.png"]
