@@ -3,11 +3,13 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from segsmith_evaluator.report.facts import Facts
 from segsmith_evaluator.report.page import render_page
-from segsmith_evaluator.report.pictures import Pictures
+from segsmith_evaluator.report.picking import groups_per_set
+from segsmith_evaluator.report.pictures import Pictures, SampleGroup, SetPictures
 from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_job, drawn_metrics, drawn_pictures
 
 VOID = {"meta", "img", "br", "image", "path", "use", "link", "input", "hr"}
@@ -147,12 +149,21 @@ def test_rejected_samples_are_shown_with_their_reason(reading: Reading) -> None:
     assert "without a lesion" in reading.words
 
 
-def test_a_large_run_stays_under_eight_megabytes() -> None:
-    facts, pictures = drawn_facts(), drawn_pictures(24, side_px=128)
-    sets = tuple(facts.sets[0].model_copy(update={"label": f"Diff-{n}"}) for n in range(1, 3))
-    of_sets = tuple(pictures.sets[0].__class__(item.label, pictures.sets[0].accepted) for item in sets)
-    page = render_page(facts.model_copy(update={"sets": sets}), Pictures(of_sets, pictures.clusters))
+@pytest.mark.parametrize(("sets", "side_px"), [(1, 48), (2, 128), (6, 128), (3, 256), (12, 64)])
+def test_pictures_that_cannot_be_compressed_stay_under_eight_megabytes(sets: int, side_px: int) -> None:
+    facts = drawn_facts()
+    labels = [f"Diff-{number}" for number in range(1, sets + 1)]
+    groups = (noisy_group(side_px),) * groups_per_set(side_px, sets)
+    of_sets = tuple(facts.sets[0].model_copy(update={"label": label}) for label in labels)
+    page = render_page(drawn_facts(sets=of_sets), Pictures(tuple(SetPictures(label, groups) for label in labels)))
     assert len(page) < 8_000_000
+
+
+def noisy_group(side_px: int) -> SampleGroup:
+    rng = np.random.Generator(np.random.PCG64(0))
+    noise = rng.integers(0, 256, (side_px, side_px, 3), dtype=np.uint8)
+    disc = np.hypot(*(np.mgrid[:side_px, :side_px] - side_px / 2)) < side_px / 4
+    return SampleGroup(noise, disc, disc, noise, disc, "noise")
 
 
 def test_the_same_run_gives_the_same_page(page: str) -> None:

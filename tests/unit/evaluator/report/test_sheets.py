@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from segsmith_evaluator.report.pictures import SampleGroup
 from segsmith_evaluator.report.sheets import CELL_PX, sheet_png
 from segsmith_shared.pairs.contact_sheet import LABEL_COLOUR, REGION_COLOUR
 from tests.unit.evaluator.report.drawn_report import drawn_group
@@ -31,4 +32,18 @@ def test_labels_and_regions_are_outlined_in_their_colours() -> None:
 
 
 def test_large_pictures_are_reduced_to_the_same_cells() -> None:
-    assert pixels(sheet_png([drawn_group(0, side_px=256)])).shape == pixels(sheet_png([drawn_group(0)])).shape
+    small = drawn_group(0)
+    large = SampleGroup(
+        source=times_six(small.source),
+        source_label=times_six(small.source_label),
+        redraw_region=times_six(small.redraw_region),
+        sample=times_six(small.sample),
+        sample_label=times_six(small.sample_label),
+        caption=small.caption,
+    )
+    assert large.source.shape[0] > CELL_PX
+    assert pixels(sheet_png([large])).shape == pixels(sheet_png([small])).shape
+
+
+def times_six(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(np.repeat(pixels, 6, axis=0), 6, axis=1)

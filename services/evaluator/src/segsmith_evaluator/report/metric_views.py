@@ -13,7 +13,7 @@ from segsmith_evaluator.report.facts import Estimate, ExtractorFacts, Facts
 from segsmith_evaluator.report.views import svg_uri
 from segsmith_evaluator.report.words import listed, number
 
-COLUMNS = ("FID", "FID of the redrawn region", "KID × 1000", "KID × 1000 of the region", "MS-SSIM within")
+COLUMNS = ("FID", "FID, redrawn region", "KID × 1000", "KID × 1000, redrawn region", "MS-SSIM within")
 _DIGITS = (1, 1, 2, 2, 3)
 _KID_SCALE = 1000
 _PUBLISHED_COLUMNS = {"FID": 0, "MS-SSIM": 4}
@@ -112,7 +112,7 @@ def _fid_plot(facts: Facts) -> str:
     for title, found in (("whole picture", whole + floor), ("redrawn region", region)):
         if rows := tuple(row for row in found if row is not None):
             panels.append(plots.Panel(title, rows))
-    return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)"))
+    return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)", one_scale=False))
 
 
 def _plot_row(name: str, figure: Figure | None, *, yardstick: bool = False) -> plots.Row | None:

@@ -19,12 +19,13 @@ from segsmith_evaluator.report.pictures import (
     SetPictures,
 )
 from segsmith_evaluator.report.rows import Rows
+from segsmith_evaluator.report.views import LOSSLESS_UP_TO_PX
 from segsmith_shared.database.tables import Clustering, Pair, Sample
 from segsmith_shared.pairs.drawn import recover_lesion
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.storage.objects import ObjectStore
 
-PICTURE_BUDGET_BYTES = 4_000_000
+PICTURE_BUDGET_BYTES = 3_500_000
 """Of sample pictures on the page; base64 adds a third, clusters and plots about 1 MB."""
 GROUPS_AT_MOST, GROUPS_AT_LEAST, REJECTED_AT_MOST = 24, 4, 8
 THUMBNAILS_BUDGET, THUMBNAILS_AT_MOST = 240, 24
@@ -38,7 +39,8 @@ def pictures_of(rows: Rows, objects: ObjectStore) -> Pictures:
     sets = list(sets_of(rows))
     names = {pair.id: pair.name for pair in rows.training.pairs}
     order = _seeded_order(rows)
-    limit = _groups_per_set(rows, len(sets))
+    sides_px = [generation.spec["preset"]["network"]["side_px"] for generation in rows.generations]
+    limit = groups_per_set(max(sides_px, default=64), len(sets))
     return Pictures(
         sets=tuple(_set_pictures(label, samples, order, names, limit, objects) for label, _, _, samples in sets),
         clusters=tuple(_cluster_pictures(item, rows.training.pairs, objects) for item in rows.clusterings),
@@ -53,10 +55,13 @@ def measured_labels(rows: Rows, objects: ObjectStore, on_progress: Progress) -> 
     total, done = sum(map(len, picked.values())), 0
     facts = {}
     for label, samples in picked.items():
-        if samples:
-            facts[label] = label_facts(_measurements(samples, objects, drawn=drawn))
-            done += len(samples)
+        measurements = []
+        for measurement in _measurements(samples, objects, drawn=drawn):
+            measurements.append(measurement)
+            done += 1
             on_progress(done, total)
+        if measurements:
+            facts[label] = label_facts(measurements)
     return facts
 
 
@@ -85,14 +90,21 @@ def compare(label: BoolArray, source_label: BoolArray, recovered: BoolArray | No
     return iou, ratio, fit
 
 
-def _measurements(samples: Sequence[Sample], objects: ObjectStore, *, drawn: bool) -> list[tuple[float, float, float]]:
+def groups_per_set(side_px: int, sets: int) -> int:
+    """As many groups as the page's budget allows for: two pictures each, as PNG (2.2 bytes a pixel) or JPEG."""
+    group_bytes = 2 * side_px**2 * (2.2 if side_px <= LOSSLESS_UP_TO_PX else 0.9)
+    affordable = int(PICTURE_BUDGET_BYTES / group_bytes / max(1, sets))
+    return min(GROUPS_AT_MOST, max(GROUPS_AT_LEAST, affordable))
+
+
+def _measurements(
+    samples: Sequence[Sample], objects: ObjectStore, *, drawn: bool
+) -> Iterator[tuple[float, float, float]]:
     labels = objects.get_many(sample.label_digest for sample in samples)
     sources = objects.get_many(sample.source_label_digest for sample in samples)
     images = objects.get_many(sample.image_digest for sample in samples) if drawn else iter([b""] * len(samples))
-    return [
-        compare(_mask(label), _mask(source), recover_lesion(_image(image)) if image else None)
-        for label, source, image in zip(labels, sources, images, strict=True)
-    ]
+    for label, source, image in zip(labels, sources, images, strict=True):
+        yield compare(_mask(label), _mask(source), recover_lesion(_image(image)) if image else None)
 
 
 def _seeded_order(rows: Rows) -> dict[UUID, int]:
@@ -105,15 +117,6 @@ def _seeded_order(rows: Rows) -> dict[UUID, int]:
 def _picked(samples: Sequence[Sample], order: Mapping[UUID, int], limit: int, *, accepted: bool = True) -> list[Sample]:
     of_kind = [sample for sample in samples if sample.accepted == accepted]
     return sorted(of_kind, key=lambda sample: order.get(sample.source_pair_id, len(order)))[:limit]
-
-
-def _groups_per_set(rows: Rows, sets: int) -> int:
-    """As many groups as the page's budget allows for: two pictures each, lossless when small."""
-    sides_px = [g.spec["preset"]["network"]["side_px"] for g in rows.generations] or [64]
-    pixels = max(sides_px) ** 2
-    group_bytes = 2 * pixels * (2.2 if max(sides_px) <= 128 else 0.5)
-    affordable = int(PICTURE_BUDGET_BYTES / group_bytes / max(1, sets))
-    return min(GROUPS_AT_MOST, max(GROUPS_AT_LEAST, affordable))
 
 
 def _set_pictures(

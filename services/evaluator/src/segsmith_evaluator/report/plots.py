@@ -61,12 +61,13 @@ class Panel:
 
 
 def loss_curves(models: Sequence[ModelFacts]) -> str:
-    """Loss against images seen, one line per model that recorded any; raw values faint, a running median on top."""
+    """Loss against images seen, a running median per model; of a few models also the raw values, faint."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_INCHES, max(3.0, 0.19 * len(models) + 0.5)), layout="constrained")
         axes = figure.subplots()
         for index, model in enumerate(models):
-            _loss_curve(axes, model, COLOURS[index % len(COLOURS)], _LINES[index // len(COLOURS) % len(_LINES)])
+            colour, line = COLOURS[index % len(COLOURS)], _LINES[index // len(COLOURS) % len(_LINES)]
+            _loss_curve(axes, model, colour, line, raw=len(models) <= len(COLOURS))
         axes.set_xlabel("images seen")
         axes.set_ylabel("loss")
         _log_where_wide(axes, [loss for model in models for loss in model.curve_loss])
@@ -75,21 +76,21 @@ def loss_curves(models: Sequence[ModelFacts]) -> str:
         return _svg(figure, "loss " + " ".join(str(model.id) for model in models))
 
 
-def dots_and_intervals(panels: Sequence[Panel], x_label: str) -> str:
-    """Mean and 95 % interval per row, the single runs as hollow dots, one panel per heading on a shared axis."""
+def dots_and_intervals(panels: Sequence[Panel], x_label: str, *, one_scale: bool = True) -> str:
+    """Mean and 95 % interval per row, the single runs as hollow dots, one panel per heading, two abreast."""
     rows = max(len(panel.rows) for panel in panels)
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     with rc_context(_STYLE):
-        height = lines * (0.75 + 0.34 * rows) + 0.2
+        height = lines * (0.9 + 0.34 * rows)
         figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
-        grid = figure.subplots(lines, columns, sharex=True, sharey=_same_rows(panels), squeeze=False)
+        grid = figure.subplots(lines, columns, sharex=one_scale, sharey=_same_rows(panels), squeeze=False)
         for axes, panel in zip(grid.flat, panels, strict=False):
             _dots(axes, panel)
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(x_label)
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
-        for axes in grid[-1]:
-            axes.set_xlabel(x_label)
         return _svg(figure, f"{x_label} {[panel.title for panel in panels]}")
 
 
@@ -108,9 +109,10 @@ def silhouettes(values: dict[int, float], chosen: int | None) -> str:
         return _svg(figure, f"silhouettes {values}")
 
 
-def _loss_curve(axes: Axes, model: ModelFacts, colour: str, line: str) -> None:
+def _loss_curve(axes: Axes, model: ModelFacts, colour: str, line: str, *, raw: bool) -> None:
     images_seen, loss = model.curve_images_seen, np.asarray(model.curve_loss)
-    axes.plot(images_seen, loss, color=colour, alpha=0.25, linewidth=0.7)
+    if raw:
+        axes.plot(images_seen, loss, color=colour, alpha=0.25, linewidth=0.7)
     axes.plot(images_seen, _running_median(loss), color=colour, linestyle=line, linewidth=1.6, label=model.name)
 
 

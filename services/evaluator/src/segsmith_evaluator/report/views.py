@@ -17,7 +17,8 @@ from segsmith_evaluator.report.pictures import BoolArray, ByteArray, ClusterPict
 from segsmith_evaluator.report.sheets import jpeg_bytes, png_bytes
 from segsmith_evaluator.report.words import MAIN_METRIC, count, counted
 
-_LOSSLESS_UP_TO_PX = 128
+LOSSLESS_UP_TO_PX = 128
+"""Larger pictures go into the page as JPEG; the stored samples stay lossless."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,9 @@ def parameter_blocks(facts: Facts) -> Iterator[dict[str, str]]:
         yield _block(f"Sampling of {item.label}", item.sampling)
     if facts.segmentation is not None:
         yield _block("Segmentation training", facts.segmentation.parameters)
+    if facts.jobs:
+        jobs = {f"{job.name or job.kind} ({job.id})": _less_presets(job.spec) for job in facts.jobs}
+        yield _block("Every job: seeds, threads and references", jobs)
 
 
 def import_reports(facts: Facts) -> list[dict[str, Any]]:
@@ -195,7 +199,7 @@ def _group_view(id_: str, group: SampleGroup) -> GroupView:
 def _tile(id_: str, pixels: ByteArray) -> Tile:
     height_px, width_px = pixels.shape[:2]
     image = Image.fromarray(pixels)
-    if max(width_px, height_px) <= _LOSSLESS_UP_TO_PX:
+    if max(width_px, height_px) <= LOSSLESS_UP_TO_PX:
         data = data_uri(png_bytes(image), "image/png")
     else:
         data = data_uri(jpeg_bytes(image, quality=90), "image/jpeg")
@@ -268,6 +272,11 @@ def _work(kind: str, facts: Facts) -> str:
         steps = sum((arm.steps or 0) * len(arm.seeds) for arm in facts.segmentation.arms)
         return f"{count(steps)} optimiser steps"
     return ""
+
+
+def _less_presets(spec: dict[str, Any]) -> dict[str, Any]:
+    """A job's specification without the presets, which stand above once for all."""
+    return {field: value for field, value in spec.items() if field not in {"preset", "trainings"}}
 
 
 def _block(title: str, document: dict[str, Any]) -> dict[str, str]:

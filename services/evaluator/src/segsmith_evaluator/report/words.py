@@ -176,5 +176,19 @@ def _study(study: SegmentationFacts) -> list[str]:
             if (score := study.score(arm.name, test, MAIN_METRIC)) is not None
         ]
         if means:
-            sentences.append(f"Segmentation IoU on {test}: {listed(means)}. {verdict(study, test)}".strip())
-    return sentences
+            sentences.append(f"Segmentation IoU on {test}: {listed(means)}.")
+    return [*sentences, _overall(study)]
+
+
+def _overall(study: SegmentationFacts) -> str:
+    """One sentence over all test sets: which differences from the reference arm go beyond the spread of seeds."""
+    differences = [d for d in study.differences if d.metric == MAIN_METRIC]
+    if not differences:
+        return ""
+    reference = differences[0].reference
+    if any(d.estimate.n < 2 for d in differences):
+        return f"With one seed no difference from “{reference}” can be told from chance."
+    shown = [f"“{d.arm}” {signed(d.estimate.value)} on {d.test}" for d in differences if d.estimate.excludes_zero]
+    if not shown:
+        return f"No arm differs from “{reference}” by more than the seeds differ among themselves."
+    return f"Beyond the spread of seeds, compared with “{reference}”: {listed(shown)}."
