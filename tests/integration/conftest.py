@@ -1,15 +1,5 @@
-"""The engine room: a job engine of this test's own."""
+"""Engines for the tests of this folder."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.fixtures.engine_room import room, shift, shift_on_duty
 
-import pytest
-from sqlalchemy import Engine
-
-from tests.fixtures.engine_room import EngineRoom, engine_room
-
-
-@pytest.fixture
-def room(environment: dict[str, str], engine: Engine, tmp_path: Path) -> Iterator[EngineRoom]:
-    with engine_room(environment, engine, tmp_path) as room:
-        yield room
+__all__ = ["room", "shift", "shift_on_duty"]

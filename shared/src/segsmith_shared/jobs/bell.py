@@ -39,6 +39,10 @@ def application(redis_url: str) -> Celery:
             "socket_timeout": 10,
             "socket_keepalive": True,
             "health_check_interval": 15,
+            # a request must not wait for Redis; a worker's own reconnecting follows broker_connection_max_retries
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
         },
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
