@@ -40,7 +40,8 @@ def variational_bound(
     true_log_variance = posterior_log_variance(schedule)[level].to(x0).reshape(-1, 1, 1, 1)
     divergence = normal_divergence(posterior_mean(x0, x_t, schedule, level), true_log_variance, mean, log_variance)
     likelihood = -byte_log_likelihood(x0, mean, 0.5 * log_variance)
-    nats = torch.where(level.reshape(-1, 1, 1, 1) == 0, likelihood, divergence)
+    first = (level == 0).reshape(-1, 1, 1, 1).to(x0.device)
+    nats = torch.where(first, likelihood, divergence)
     return nats / math.log(2)
 
 
