@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NewType, TypeVar
 
 from minio import Minio
+from minio.datatypes import Object as StatObject
 from minio.error import S3Error
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
@@ -181,11 +182,13 @@ class ObjectStore:
 
     def size_bytes(self, digest: str) -> int | None:
         """The object's size; None where there is no such object. The content is not looked at."""
-        try:
-            with _explained(digest):
-                return self._client.stat_object(self._bucket, key_of(digest)).size
-        except ObjectMissing:
-            return None
+        found = self._stat(digest)
+        return found.size if found else None
+
+    def modified_at(self, digest: str) -> datetime | None:
+        """When the object was last put; None where there is no such object."""
+        found = self._stat(digest)
+        return found.last_modified if found else None
 
     def delete(self, digest: str) -> None:
         """Removes the object; one that is not there is no error."""
@@ -207,6 +210,13 @@ class ObjectStore:
     def put_many(self, items: Iterable[bytes], media_type: str = BINARY, threads: int = 8) -> list[Digest]:
         """Stores all and returns their digests in order."""
         return list(_in_order(lambda data: self.put_bytes(data, media_type), items, threads))
+
+    def _stat(self, digest: str) -> StatObject | None:
+        try:
+            with _explained(digest):
+                return self._client.stat_object(self._bucket, key_of(digest))
+        except ObjectMissing:
+            return None
 
     def _put(self, digest: Digest, body: BinaryIO, size_bytes: int, media_type: str) -> None:
         with _explained(digest):
