@@ -34,6 +34,8 @@ def main() -> int:
     except Problem as problem:
         _say(f"{problem.title}: {problem.detail} {problem.hint}".strip())
         return 1
+    except KeyboardInterrupt:  # while starting: what had started is stopped by now
+        return 128 + signal.SIGINT
     return 0
 
 
