@@ -64,10 +64,6 @@ class SegmentationSpec(BaseModel):
         """The first step trained with `lr_after_drop`."""
         return round(self.steps * self.lr_drop_at)
 
-    def as_the_authors(self) -> "SegmentationSpec":
-        """The same spec with the authors' quirk of unscaled inputs (science §7), so that published numbers compare."""
-        return self.model_copy(update={"input_statistics": "none"})
-
     def with_overrides(self, fields: dict[str, Any]) -> "SegmentationSpec":
         """The same spec with some fields replaced. Raises InvalidInput naming each field unknown or out of limits."""
         try:

@@ -55,12 +55,14 @@ def describe_extractor(extractor: FeatureExtractor) -> dict[str, Any]:
     }
 
 
-def extractor_for(weights_dir: Path | None) -> FeatureExtractor:
-    """FID-Inception if its file lies in `weights_dir`, else the built-in network.
+def extractor_for(weights_dir: Path | None, *, allow_stand_in: bool = True) -> FeatureExtractor:
+    """FID-Inception if its file lies in `weights_dir`, else the built-in network where a stand-in is allowed.
 
-    Raises WeightsCorrupt for a file of that name with another digest: silence would change what every figure means.
+    Raises WeightsMissing where it is not, and WeightsCorrupt for a file of that name with another digest: silence would
+    change what every figure means.
     """
-    if weights_dir is None or not (weights_dir / KNOWN_WEIGHTS[FID_INCEPTION].file_name).exists():
+    missing = weights_dir is None or not (weights_dir / KNOWN_WEIGHTS[FID_INCEPTION].file_name).exists()
+    if missing and allow_stand_in:
         return BuiltInExtractor()
     return InceptionExtractor.from_weights(find_weights(weights_dir, FID_INCEPTION))
 

@@ -72,7 +72,7 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
 
 
 def _metrics(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets) -> SetMetrics:
-    extractor = extractor_for(context.settings.weights_dir)
+    extractor = extractor_for(context.settings.weights_dir, allow_stand_in=spec.allow_stand_ins)
     real = images_of(read_squares(context.objects, stored.real, stored.side_px, spec.geometry))
     synthetic = images_of(read_squares(context.objects, stored.samples, stored.side_px, spec.geometry))
     held_out = images_of(read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry))

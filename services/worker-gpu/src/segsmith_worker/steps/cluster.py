@@ -15,7 +15,6 @@ from segsmith_shared.jobs.context import Finished, FollowUp, Outcome, StepContex
 from segsmith_shared.pairs.contact_sheet import overlay, sheet
 from segsmith_shared.pairs.pair import ByteArray
 from segsmith_shared.plans.specs import ClusterJobSpec, TrainJobSpec
-from segsmith_shared.problems import Problem
 from segsmith_shared.storage.pair_arrays import read_pairs
 from segsmith_shared.vision.features import FeatureExtractor, Interrupted, describe_extractor, extractor_for
 from segsmith_worker.clustering import ClusteringResult, cluster, import_clustering, pair_features
@@ -24,24 +23,12 @@ THUMBNAIL_PX = 96
 SHEET_COLUMNS, SHEET_ROWS = 8, 4
 
 
-class StandInRefused(Problem):
-    """The request wants pretrained features and their weight file is not installed."""
-
-    status = 409
-    title = "Pretrained weights are missing"
-
-
 def run(context: StepContext) -> Outcome:
     """One slice: features, k-means (or the given assignment), sheets, follow-up train jobs."""
     spec = ClusterJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = pairs_of(session, spec.pairs)
-    extractor = extractor_for(context.settings.weights_dir)
-    if extractor.stand_in and not spec.allow_stand_ins:
-        raise StandInRefused(
-            "No FID-Inception weights are installed, and the request allows no stand-in.",
-            hint="Put the weight file into WEIGHTS_DIR, or ask with allow_stand_ins.",
-        )
+    extractor = extractor_for(context.settings.weights_dir, allow_stand_in=spec.allow_stand_ins)
     try:
         features, thumbnails = _features(context, stored, extractor)
         result = _clustered(spec, stored, features)

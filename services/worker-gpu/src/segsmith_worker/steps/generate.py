@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import torch
-from segsmith_shared.plans.cost import generation_cost
 from sqlmodel import Session, select
 
 from segsmith_shared.database.generations import close_generation_when_done, models_of
@@ -15,6 +14,7 @@ from segsmith_shared.database.tables import Pair as StoredPair
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.pairs.geometry import place
 from segsmith_shared.pairs.lesions import count_lesions
+from segsmith_shared.plans.cost import generation_cost
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder
 from segsmith_shared.problems import Conflict, NotFound
