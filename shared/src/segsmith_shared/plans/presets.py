@@ -68,17 +68,12 @@ class NetworkSpec(_Frozen):
 
 
 class DiffusionSpec(_Frozen):
-    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time in 0..1, shifted log-SNR.
-
-    The deviations say how much of a picture is unknown where it is redrawn, per channel; 1 and 1 make v the usual v.
-    """
+    """The noise process. `linear`: T steps, β from .1/T to 20/T. `cosine`: continuous time in 0..1, shifted log-SNR."""
 
     schedule: Literal["linear", "cosine"]
     timesteps: int = Field(ge=2, le=4000)
     log_snr_shift: float = Field(ge=-6, le=6)
     prediction: Literal["epsilon", "v"]
-    colour_deviation: float = Field(gt=0, le=2)
-    label_deviation: float = Field(gt=0, le=2)
     learned_range: bool
 
     @model_validator(mode="after")
@@ -245,8 +240,6 @@ _PAPER_DIFFUSION = DiffusionSpec(
     timesteps=1000,
     log_snr_shift=0.0,
     prediction="epsilon",
-    colour_deviation=1.0,
-    label_deviation=1.0,
     learned_range=True,
 )
 _PAPER_TRAINING = TrainingSpec(
@@ -291,8 +284,6 @@ _AWARE_DIFFUSION = DiffusionSpec(
     timesteps=1000,
     log_snr_shift=-1.0,
     prediction="v",
-    colour_deviation=0.3,
-    label_deviation=0.9,
     learned_range=False,
 )
 _AWARE_TRAINING = TrainingSpec(
@@ -326,7 +317,7 @@ _ROWS = (
             side_px=32,
             patch_px=1,
             base_channels=32,
-            channel_multipliers=(1, 2, 3),
+            channel_multipliers=(1, 2, 2),
             residual_blocks=1,
             attention_sides_px=(8,),
             head_channels=32,
@@ -336,7 +327,7 @@ _ROWS = (
         ),
         diffusion=_AWARE_DIFFUSION,
         training=_AWARE_TRAINING.model_copy(
-            update={"recipe": "aware-demo", "learning_rate": 1e-3, "batch": 8, "micro_batch": 8, "images_total": 4_800}
+            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 8, "micro_batch": 8, "images_total": 3_200}
         ),
         sampling=_AWARE_SAMPLING,
     ),
@@ -345,7 +336,7 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=64,
-            patch_px=2,
+            patch_px=1,
             base_channels=32,
             channel_multipliers=(1, 2, 3, 4),
             residual_blocks=1,

@@ -14,7 +14,6 @@ from segsmith_worker.diffusion.schedule import (
     epsilon_from_x0,
     learned_log_variance,
     linear_schedule,
-    pair_deviation,
     posterior_log_variance,
     posterior_mean,
     respaced,
@@ -72,7 +71,7 @@ def evaluate(
     prediction, range_output = output[:, :4], output[:, 4:]
     alpha_bar, diffusion = levels.alphas_bar[level], model.preset.diffusion
     if diffusion.prediction == "v":
-        return x0_from_v(x_t, prediction, alpha_bar, pair_deviation(diffusion)), range_output
+        return x0_from_v(x_t, prediction, alpha_bar), range_output
     return x0_from_epsilon(x_t, prediction, alpha_bar), range_output
 
 

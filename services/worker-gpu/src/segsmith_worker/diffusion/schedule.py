@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segsmith_shared.plans.presets import DiffusionSpec
-
 
 @dataclass(frozen=True)
 class LinearSchedule:
@@ -85,11 +83,6 @@ def learned_log_variance(output: Tensor, schedule: LinearSchedule, level: Tensor
     return share * largest + (1 - share) * smallest
 
 
-def pair_deviation(spec: DiffusionSpec) -> Tensor:
-    """The deviations of red, green, blue and label as (4,)."""
-    return torch.tensor([spec.colour_deviation] * 3 + [spec.label_deviation], dtype=torch.float64)
-
-
 def cosine_log_snr(time: Tensor, shift: float) -> Tensor:
     """log(α²/σ²) = −2·log tan(πu/2) + shift for u in (0, 1) (Kingma et al. 2021; Hoogeboom et al. 2023)."""
     return -2 * torch.log(torch.tan(time * (math.pi / 2))) + shift
@@ -100,27 +93,16 @@ def alpha_bar_from_log_snr(log_snr: Tensor) -> Tensor:
     return torch.sigmoid(log_snr)
 
 
-def v_target(x0: Tensor, x_t: Tensor, alpha_bar: Tensor, deviation: Tensor) -> Tensor:
-    """What is predicted of x₀, scaled to unit size for data of this deviation (C,): (keep·x_t − x₀)/scale.
-
-    Karras et al. 2022, eq. 7, for a variance-preserving process. Deviation 1 gives v = α·ε − σ·x₀ (Salimans and Ho
-    2022); a smaller one, right where the surroundings are known, makes an untrained network smooth instead of noisy.
-    """
-    keep, scale = _v_scales(x_t, alpha_bar, deviation)
-    return (keep * x_t - x0) / scale
+def v_target(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    """v = α·ε − σ·x₀ (Salimans and Ho 2022). Shapes as in `q_sample`."""
+    alpha_bar = _as_column(alpha_bar, x0)
+    return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * x0
 
 
-def x0_from_v(x_t: Tensor, v: Tensor, alpha_bar: Tensor, deviation: Tensor) -> Tensor:
-    """The inverse of `v_target`: x₀ = keep·x_t − scale·v; at deviation 1, α·x_t − σ·v."""
-    keep, scale = _v_scales(x_t, alpha_bar, deviation)
-    return keep * x_t - scale * v
-
-
-def _v_scales(like: Tensor, alpha_bar: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
-    """keep = α·s²/(α²s² + σ²) and scale = σ·s/√(α²s² + σ²), each (B or 1, C, 1, 1)."""
-    alpha_bar, spread = _as_column(alpha_bar, like), deviation.to(like).reshape(-1, 1, 1)
-    variance = alpha_bar * spread**2 + (1 - alpha_bar)
-    return alpha_bar.sqrt() * spread**2 / variance, (1 - alpha_bar).sqrt() * spread / variance.sqrt()
+def x0_from_v(x_t: Tensor, v: Tensor, alpha_bar: Tensor) -> Tensor:
+    """x₀ = α·x_t − σ·v. Shapes as in `x0_from_epsilon`."""
+    alpha_bar = _as_column(alpha_bar, x_t)
+    return alpha_bar.sqrt() * x_t - (1 - alpha_bar).sqrt() * v
 
 
 def epsilon_from_x0(x_t: Tensor, x0: Tensor, alpha_bar: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ from segsmith_worker.diffusion.schedule import (
     alpha_bar_from_log_snr,
     cosine_log_snr,
     linear_schedule,
-    pair_deviation,
     q_sample,
     v_target,
 )
@@ -190,7 +189,7 @@ def _losses(network: UNet, x0: Tensor, region: Tensor | None, preset: Preset, se
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
         output = network(network_input(x_t, x0, region), (time * 1000).to(device)).float()
-        return mean_inside((output - v_target(x0, x_t, alpha_bar, pair_deviation(diffusion))) ** 2, region)
+        return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, region)
     schedule = linear_schedule(diffusion.timesteps)
     level = (time * diffusion.timesteps).long()
     x_t = q_sample(x0, noise, schedule.alphas_bar[level])
