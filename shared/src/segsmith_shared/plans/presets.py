@@ -314,12 +314,12 @@ _ROWS = (
         name="tiny-cpu",
         procedure="corrected",
         network=NetworkSpec(
-            side_px=32,
+            side_px=48,
             patch_px=1,
             base_channels=32,
-            channel_multipliers=(1, 2, 2),
+            channel_multipliers=(1, 1, 2),
             residual_blocks=1,
-            attention_sides_px=(8,),
+            attention_sides_px=(12,),
             head_channels=32,
             norm_groups=8,
             resampling="plain",
@@ -327,7 +327,7 @@ _ROWS = (
         ),
         diffusion=_AWARE_DIFFUSION,
         training=_AWARE_TRAINING.model_copy(
-            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 8, "micro_batch": 8, "images_total": 3_200}
+            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 4, "micro_batch": 4, "images_total": 2_400}
         ),
         sampling=_AWARE_SAMPLING,
     ),
