@@ -6,11 +6,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.client.rough_server import HANGS_UP, Asked, RoughServer, Says, says
 
 from segsmith import ApiProblem, ServerUnreachable
 from segsmith.client import Client
 from segsmith.events import ServerSentEvent, parse_events
+from tests.unit.client.rough_server import HANGS_UP, Asked, RoughServer, Says, says
 
 JOB = "00000000-0000-4000-8000-000000000001"
 END = b'event: end\ndata: {"status": "succeeded"}\n\n'

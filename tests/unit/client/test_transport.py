@@ -1,10 +1,10 @@
 """Requests are repeated while the server is away, and a POST stays one POST."""
 
 import pytest
-from tests.unit.client.rough_server import HANGS_UP, Asked, RoughServer, Says, says
 
 from segsmith import ApiProblem, ServerUnreachable
 from segsmith.client import Client
+from tests.unit.client.rough_server import HANGS_UP, Asked, RoughServer, Says, says
 
 DATASET = {"id": "00000000-0000-4000-8000-000000000001", "name": "d", "created_at": "2026-01-01T00:00:00Z"}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.unit.client.rough_server import HANGS_UP, Asked, RoughServer, Says, says
 
 from segsmith import ApiProblem, TransferBroken
 from segsmith.client import Client
 from segsmith.packing import ArchiveFile
 from segsmith.values import Artifact
+from tests.unit.client.rough_server import HANGS_UP, Asked, RoughServer, Says, says
 
 UPLOAD = UUID("00000000-0000-4000-8000-000000000002")
 PART_BYTES = 1000
