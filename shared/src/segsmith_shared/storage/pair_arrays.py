@@ -21,12 +21,12 @@ class StoredPair(Protocol):
 
 def read_image(png: bytes) -> ByteArray:
     """One of our own PNGs as uint8 (H, W, 3)."""
-    return np.asarray(Image.open(BytesIO(png), formats=("PNG",)).convert("RGB"))
+    return np.array(Image.open(BytesIO(png), formats=("PNG",)).convert("RGB"))  # a copy: torch wants it writable
 
 
 def read_label(png: bytes) -> BoolArray:
     """One of our own label or region PNGs as bool (H, W)."""
-    return np.asarray(Image.open(BytesIO(png), formats=("PNG",)).convert("L")) >= 128
+    return np.array(Image.open(BytesIO(png), formats=("PNG",)).convert("L")) >= 128
 
 
 def read_pairs(objects: ObjectStore, stored: Sequence[StoredPair]) -> Iterator[Pair]:
