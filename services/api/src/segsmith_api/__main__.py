@@ -1,5 +1,7 @@
 """`python -m segsmith_api`: the API on SEGSMITH_HOST and SEGSMITH_PORT until it is told to stop."""
 
+import signal
+import sys
 from types import FrameType
 
 import uvicorn
@@ -56,7 +58,9 @@ def server_for(app: FastAPI, address: Address) -> Server:
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; exit 0 when told to stop, because that is no failure."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn puts its own in place, and raises the signal at its end
     configure_logging("api")
     server_for(create_app(), Address()).run()
 

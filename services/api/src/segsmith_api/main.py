@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Request, Response
@@ -15,7 +16,7 @@ from segsmith_api import problem_responses
 from segsmith_api.authentication import caller_of
 from segsmith_api.installation import Installation
 from segsmith_api.limits import JSON_LIMIT_BYTES, Shell
-from segsmith_api.openapi import DESCRIPTION, PROBLEMS
+from segsmith_api.openapi import DESCRIPTION, PROBLEMS, problem_schemas
 from segsmith_api.pages import router as pages
 from segsmith_api.routes import api_keys, datasets, health, jobs, pairs, pipelines, science, uploads
 from segsmith_shared.settings import Settings
@@ -23,6 +24,15 @@ from segsmith_shared.settings import settings as settings_of_process
 
 NOUNS = (datasets, uploads, pairs, pipelines, jobs, science, api_keys)
 PART = re.compile(r"/v1/uploads/[^/]+/parts/[^/]+")
+
+
+class Api(FastAPI):
+    """Documents its errors with the one media type they have."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["components"]["schemas"] |= problem_schemas()
+        return document
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -39,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             installation.close()
 
-    app = FastAPI(
+    app = Api(
         title="segsmith",
         version="1",
         description=DESCRIPTION,

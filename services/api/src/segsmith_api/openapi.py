@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segsmith_api.problem_responses import MEDIA_TYPE
 
+SCHEMAS = "#/components/schemas/{model}"
+
 DESCRIPTION = """
 segsmith turns a small labelled segmentation dataset into more labelled data.
 
@@ -55,8 +57,14 @@ class ProblemDocument(BaseModel):
 
 
 def _described(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/ProblemDocument"}
-    return {"description": description, "model": ProblemDocument, "content": {MEDIA_TYPE: {"schema": schema}}}
+    schema = {"$ref": SCHEMAS.format(model=ProblemDocument.__name__)}
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+def problem_schemas() -> dict[str, Any]:
+    """The schemas that the responses refer to; as a response's `model` FastAPI would add them as application/json."""
+    schema = ProblemDocument.model_json_schema(ref_template=SCHEMAS)
+    return {**schema.pop("$defs"), ProblemDocument.__name__: schema}
 
 
 Responses = dict[int | str, dict[str, Any]]
