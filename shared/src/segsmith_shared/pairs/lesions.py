@@ -1,7 +1,6 @@
 """Lesions as things, not pixels: connected parts of a label."""
 
 import numpy as np
-from scipy import ndimage
 
 from segsmith_shared.pairs.pair import BoolArray
 
@@ -15,6 +14,8 @@ def count_lesions(label: BoolArray) -> tuple[int, int]:
 
     Parts that touch, also diagonally, are one lesion; specks under 5e-5 of the picture count only where all are specks.
     """
+    from scipy import ndimage  # here: half a second that a command line need not wait for
+
     parts, count = ndimage.label(label, np.ones((3, 3), np.int8))
     if count == 0:
         return 0, 0

@@ -13,7 +13,6 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-import imagehash
 import numpy as np
 from PIL import Image
 
@@ -159,6 +158,8 @@ def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
 def _described(
     request: ReadingRequest, decoded: intake.DecodedImage, read_label: intake.DecodedLabel
 ) -> tuple[dict[str, Any], list[bytes]]:
+    import imagehash  # in the child alone: the parent, often a command line, starts faster without
+
     image, label = decoded.image, read_label.label
     thumbnail = intake.thumbnail_of(image)
     lesion_count, largest_px = count_lesions(label)
