@@ -21,11 +21,11 @@ def test_a_preset_obeys_its_own_limits(name: str) -> None:
 
 def test_nested_and_dotted_overrides_say_the_same() -> None:
     preset = preset_named("tiny-cpu")
-    nested = preset.with_overrides({"training": {"batch": 4, "micro_batch": 2}})
-    assert nested == preset.with_overrides({"training.batch": 4, "training.micro_batch": 2})
-    assert (nested.training.batch, nested.training.micro_batch) == (4, 2)
+    nested = preset.with_overrides({"training": {"batch": 6, "micro_batch": 2}})
+    assert nested == preset.with_overrides({"training.batch": 6, "training.micro_batch": 2})
+    assert (nested.training.batch, nested.training.micro_batch) == (6, 2)
     assert nested.network == preset.network
-    assert preset.training.batch != 4
+    assert preset.training.batch != 6
 
 
 def test_the_authors_procedure_brings_its_quirks_and_a_field_beside_it_wins() -> None:

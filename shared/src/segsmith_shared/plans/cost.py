@@ -49,9 +49,8 @@ def training_cost(preset: Preset, models: int = 1) -> TrainingCost:
 def forward_flops(preset: Preset) -> int:
     """Floating-point operations, two per multiply-add, of one picture through all convolutions and attention."""
     spec = preset.network
-    patch = spec.patch_px**2
     inputs, outputs = 5 if preset.training.inpainting_aware else 4, 8 if preset.diffusion.learned_range else 4
-    ends = 9 * spec.base_channels * spec.channel_multipliers[0] * (inputs + outputs) * patch
+    ends = 9 * spec.base_channels * spec.channel_multipliers[0] * (inputs + outputs)
     total = ends * spec.level_side_px(0) ** 2 + sum(_stage_operations(spec))
     return 2 * total
 
@@ -93,6 +92,4 @@ def _attention(spec: NetworkSpec, level: int, *, always: bool = False) -> int:
 
 
 def _resampling(spec: NetworkSpec, target_level: int, width: int) -> int:
-    if spec.resampling == "residual":
-        return _residual(spec, target_level, width, width)
-    return 9 * width * width * spec.level_side_px(target_level) ** 2 if spec.resampling == "convolution" else 0
+    return _residual(spec, target_level, width, width) if spec.resampling == "residual" else 0

@@ -31,26 +31,24 @@ class _Frozen(BaseModel):
 class NetworkSpec(_Frozen):
     """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides.
 
-    `patch_px` above 1 (ours) works on patches, each of its pixels a channel of its own: the cost falls by its square.
-    Between levels, `residual` blocks resample (the paper), or a `convolution`, or `plain` pooling and repetition.
+    Between levels, `residual` blocks resample (the paper), or `plain` pooling and repetition, which costs a third less.
     """
 
     side_px: int = Field(ge=16, le=512)
-    patch_px: int = Field(ge=1, le=8)
     base_channels: int = Field(ge=16, le=512, multiple_of=16)
     channel_multipliers: tuple[int, ...] = Field(min_length=1, max_length=7)
     residual_blocks: int = Field(ge=1, le=4)
     attention_sides_px: tuple[int, ...]
     head_channels: int = Field(ge=8, le=256)
     norm_groups: int = Field(ge=1, le=64)
-    resampling: Literal["residual", "convolution", "plain"]
+    resampling: Literal["residual", "plain"]
     dropout: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check_sides(self) -> Self:
-        smallest_px, rest = divmod(self.side_px, self.patch_px * 2 ** (len(self.channel_multipliers) - 1))
+        smallest_px, rest = divmod(self.side_px, 2 ** (len(self.channel_multipliers) - 1))
         if rest or smallest_px < 4:
-            raise ValueError("side_px / patch_px must halve evenly at each level and stay at 4 or more")
+            raise ValueError("side_px must halve evenly at each level and stay at 4 or more")
         if any(self.base_channels * m % self.head_channels for m in self._attending_multipliers()):
             raise ValueError("head_channels must divide the channels of every level that attends")
         if self.base_channels % self.norm_groups:
@@ -64,7 +62,7 @@ class NetworkSpec(_Frozen):
 
     def level_side_px(self, level: int) -> int:
         """Side of the feature maps at a level, 0 being the finest."""
-        return self.side_px // self.patch_px >> level
+        return self.side_px >> level
 
 
 class DiffusionSpec(_Frozen):
@@ -225,7 +223,6 @@ def preset_named(name: str) -> Preset:
 
 _PAPER_NETWORK = NetworkSpec(
     side_px=256,
-    patch_px=1,
     base_channels=256,
     channel_multipliers=(1, 1, 2, 2, 4, 4),
     residual_blocks=2,
@@ -315,7 +312,6 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=48,
-            patch_px=1,
             base_channels=32,
             channel_multipliers=(1, 1, 2),
             residual_blocks=1,
@@ -336,9 +332,8 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=64,
-            patch_px=1,
             base_channels=32,
-            channel_multipliers=(1, 2, 3, 4),
+            channel_multipliers=(1, 1, 2, 4),
             residual_blocks=1,
             attention_sides_px=(16, 8),
             head_channels=32,
@@ -347,7 +342,9 @@ _ROWS = (
             dropout=0.0,
         ),
         diffusion=_AWARE_DIFFUSION,
-        training=_AWARE_TRAINING,
+        training=_AWARE_TRAINING.model_copy(
+            update={"learning_rate": 1e-3, "batch": 8, "micro_batch": 8, "images_total": 16_000}
+        ),
         sampling=_AWARE_SAMPLING,
     ),
     Preset(
@@ -355,7 +352,6 @@ _ROWS = (
         procedure="corrected",
         network=NetworkSpec(
             side_px=128,
-            patch_px=1,
             base_channels=128,
             channel_multipliers=(1, 1, 2, 3, 4),
             residual_blocks=2,

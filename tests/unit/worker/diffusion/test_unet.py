@@ -16,7 +16,6 @@ from segsmith_worker.randomness import generator_for
 
 SPEC = NetworkSpec(
     side_px=32,
-    patch_px=1,
     base_channels=32,
     channel_multipliers=(1, 2, 2),
     residual_blocks=2,

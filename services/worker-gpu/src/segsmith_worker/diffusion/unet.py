@@ -26,14 +26,12 @@ class UNet(nn.Module):
     def __init__(self, spec: NetworkSpec, *, region_channel: bool, learned_range: bool) -> None:
         super().__init__()
         self.base_channels = spec.base_channels
-        self.patch_px = spec.patch_px
         self.layout = torch.channels_last  # 10 to 25 % faster than contiguous, on CPU and GPU
-        patch = spec.patch_px**2
         embedded = 4 * spec.base_channels
         widen = nn.Linear(spec.base_channels, embedded)
         self.time_embed = nn.Sequential(widen, nn.SiLU(), nn.Linear(embedded, embedded))
         first = spec.base_channels * spec.channel_multipliers[0]
-        entrance = nn.Conv2d((PAIR_CHANNELS + region_channel) * patch, first, 3, padding=1)
+        entrance = nn.Conv2d(PAIR_CHANNELS + region_channel, first, 3, padding=1)
         self.input_blocks = nn.ModuleList([_Stage(entrance), *_down_path(spec)])
         deepest = spec.base_channels * spec.channel_multipliers[-1]
         self.middle_block = _Stage(
@@ -42,14 +40,13 @@ class UNet(nn.Module):
             _ResidualBlock(spec, deepest, deepest),
         )
         self.output_blocks = nn.ModuleList(_up_path(spec))
-        last = nn.Conv2d(first, PAIR_CHANNELS * (2 if learned_range else 1) * patch, 3, padding=1)
+        last = nn.Conv2d(first, PAIR_CHANNELS * (2 if learned_range else 1), 3, padding=1)
         self.out = nn.Sequential(nn.GroupNorm(spec.norm_groups, first), nn.SiLU(), last)
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """x (B, 4 or 5, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, 4 or 8, H, W)."""
         embedding = self.time_embed(time_embedding(times, self.base_channels).to(x.dtype))
-        patches = functional.pixel_unshuffle(x, self.patch_px)
-        hidden = patches.contiguous(memory_format=self.layout)
+        hidden = x.contiguous(memory_format=self.layout)
         skips: list[Tensor] = []
         for stage in self.input_blocks:
             hidden = stage(hidden, embedding)
@@ -57,7 +54,8 @@ class UNet(nn.Module):
         hidden = self.middle_block(hidden, embedding)
         for stage in self.output_blocks:
             hidden = stage(torch.cat([hidden, skips.pop()], dim=1), embedding)
-        return functional.pixel_shuffle(self.out(hidden), self.patch_px)
+        output: Tensor = self.out(hidden)
+        return output
 
 
 def new_network(spec: NetworkSpec, *, region_channel: bool, learned_range: bool, seed: int) -> UNet:
@@ -76,8 +74,7 @@ def new_network(spec: NetworkSpec, *, region_channel: bool, learned_range: bool,
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             _initialise(module, generator, at_zero=name.endswith(_STARTS_AT_ZERO))
     if region_channel:
-        entrance = network.get_parameter("input_blocks.0.0.weight")
-        nn.init.zeros_(entrance[:, PAIR_CHANNELS * spec.patch_px**2 :])
+        nn.init.zeros_(network.get_parameter("input_blocks.0.0.weight")[:, PAIR_CHANNELS:])
     return network
 
 
@@ -149,26 +146,6 @@ class _Attention(nn.Module):
         return x + projected.reshape(x.shape)
 
 
-class _Downsample(nn.Module):
-    def __init__(self, channels: int, convolves: bool) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if convolves else nn.AvgPool2d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        halved: Tensor = self.op(x)
-        return halved
-
-
-class _Upsample(nn.Module):
-    def __init__(self, channels: int, convolves: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if convolves else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        doubled: Tensor = self.conv(_resampled(x, "up"))
-        return doubled
-
-
 def _down_path(spec: NetworkSpec) -> Iterator[_Stage]:
     channels = spec.base_channels * spec.channel_multipliers[0]
     for level, multiplier in enumerate(spec.channel_multipliers):
@@ -213,8 +190,7 @@ def _attention_at(spec: NetworkSpec, level: int) -> list[nn.Module]:
 def _resampling(spec: NetworkSpec, channels: int, direction: str) -> nn.Module:
     if spec.resampling == "residual":
         return _ResidualBlock(spec, channels, channels, direction)
-    convolves = spec.resampling == "convolution"
-    return _Downsample(channels, convolves) if direction == "down" else _Upsample(channels, convolves)
+    return nn.AvgPool2d(2) if direction == "down" else nn.Upsample(scale_factor=2.0, mode="nearest")
 
 
 def _resampled(x: Tensor, direction: str | None) -> Tensor:
