@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -9,6 +10,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from segsmith_api.archive import entry_name
 from segsmith_api.limits import JSON_LIMIT_BYTES
@@ -89,6 +91,28 @@ def test_a_body_that_stops_coming_is_given_up(room: ApiRoom, monkeypatch: pytest
         )
         connection.sendall(head.encode() + b'{"name"')
         assert connection.recv(65536).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_stops_reading_is_let_go(room: ApiRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold a thread, a file or a stream for as long as it likes."""
+    monkeypatch.setattr("segsmith_api.limits.READER_SILENCE_SECONDS", 0.5)
+    size_bytes = 20 * 2**20
+    digest = room.objects.put_bytes(b"x" * size_bytes)
+    row = Artifact(
+        job_id=room.probe(), name="large", media_type="application/zip", digest=digest, size_bytes=size_bytes
+    )
+    room.add(row)
+    address = urlsplit(room.url)
+    with (
+        capture_logs() as logged,
+        socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection,
+    ):
+        head = f"GET /v1/artifacts/{row.id} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {room.key}\r\n\r\n"
+        connection.sendall(head.encode())
+        deadline = time.monotonic() + 30
+        while not any(entry["event"] == "the client stopped reading" for entry in logged):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_cursors_from_elsewhere_are_refused(room: ApiRoom) -> None:

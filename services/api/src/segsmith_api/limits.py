@@ -17,6 +17,8 @@ from segsmith_shared.telemetry import HTTP_REQUEST_SECONDS, identified, logger
 
 JSON_LIMIT_BYTES = 8 * 2**20
 BODY_SILENCE_SECONDS = 30.0
+BODY_SECONDS = 900.0
+READER_SILENCE_SECONDS = 120.0
 GIVEN_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 SECURITY_HEADERS = {
@@ -28,6 +30,10 @@ SECURITY_HEADERS = {
 }
 
 log = logger("segsmith_api.access")
+
+
+class ReaderStalled(Exception):
+    """The client takes nothing of the answer any more, and holds what stands behind it."""
 
 
 class Shell:
@@ -70,6 +76,8 @@ class Exchange:
                 await response_for(self._too_large(), self.request_id)(self._scope, self._receive, self.send)
             else:
                 await app(self._scope, self.receive, self.send)
+        except ReaderStalled:
+            log.warning("the client stopped reading", path=self._scope["path"])  # returning breaks the answer off
         except Exception:
             log.exception("request failed", method=self._scope["method"], path=self._scope["path"])
             if self._status:
@@ -82,11 +90,14 @@ class Exchange:
         """The next part of the body, counted, and waited for only so long; afterwards waits for the client to go."""
         if self._whole:
             return await self._receive()
+        left_seconds = self._began + BODY_SECONDS - time.perf_counter()
         try:
-            async with asyncio.timeout(BODY_SILENCE_SECONDS):
+            async with asyncio.timeout(min(BODY_SILENCE_SECONDS, left_seconds)):
                 message = await self._receive()
         except TimeoutError as error:
-            raise HTTPException(408, f"No byte of the body came for {BODY_SILENCE_SECONDS:g} s.") from error
+            raise HTTPException(
+                408, f"A body may pause for {BODY_SILENCE_SECONDS:g} s and take {BODY_SECONDS:g} s in all."
+            ) from error
         if message["type"] == "http.request":
             self._received_bytes += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
@@ -105,7 +116,11 @@ class Exchange:
                 headers["Connection"] = "close"  # the rest of a body nobody reads must not be taken for a request
         elif message["type"] == "http.response.body":
             self._sent_bytes += len(message.get("body", b""))
-        await self._send(message)
+        try:
+            async with asyncio.timeout(READER_SILENCE_SECONDS):
+                await self._send(message)
+        except TimeoutError as error:
+            raise ReaderStalled from error
 
     def _answered(self, status: int) -> None:
         """Counted by route template, so that neither ids nor scans for addresses make new series."""
