@@ -112,13 +112,18 @@ def test_a_database_that_is_away_is_said_to_be(settings: Settings) -> None:
     nowhere = settings.model_copy(
         update={"database_url": type(settings.database_url)("postgresql+psycopg://nobody@127.0.0.1:1/nothing")}
     )
-    with listening(create_app(nowhere)) as (url, _), httpx.Client(base_url=url, timeout=30) as client:
+    with (
+        capture_logs() as logged,
+        listening(create_app(nowhere)) as (url, _),
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
         assert client.get("/livez").status_code == 200
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["type"]) == (503, "/problems/not-ready")
         asked = client.get("/v1/datasets", headers={"Authorization": "Bearer sgs_x"})
         assert (asked.status_code, asked.json()["type"]) == (503, "/problems/database-unavailable")
         assert "127.0.0.1" not in asked.text
+    assert "database unavailable" in {entry["event"] for entry in logged}
 
 
 def test_other_methods_and_addresses_are_problems_too(room: ApiRoom) -> None:
