@@ -31,7 +31,7 @@ class _Frozen(BaseModel):
 class NetworkSpec(_Frozen):
     """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides.
 
-    Between levels, `residual` blocks resample (the paper), or `plain` pooling and repetition, which costs a quarter less.
+    Between levels, `residual` blocks resample (the paper), or `plain` pooling and repetition at a quarter less cost.
     """
 
     side_px: int = Field(ge=16, le=512)
