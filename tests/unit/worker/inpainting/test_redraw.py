@@ -23,7 +23,6 @@ from segsmith_worker.inpainting.redraw import (
 
 NETWORK = {
     "side_px": 16,
-    "patch_px": 1,
     "base_channels": 16,
     "channel_multipliers": [1, 2],
     "residual_blocks": 1,
