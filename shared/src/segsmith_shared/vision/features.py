@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from segsmith_shared.randomness import numpy_generator_for
-from segsmith_shared.vision import inception
 from segsmith_shared.vision.weights import (
     FID_INCEPTION,
     KNOWN_WEIGHTS,
@@ -71,7 +70,7 @@ class InceptionExtractor:
     """pool3 of FID-Inception after clean-fid's resize (bicubic, antialiased, in float, to 299 px)."""
 
     name = "fid-inception-pool3"
-    dimension = inception.FEATURE_DIMENSION
+    dimension = 2048
     stand_in = False
     batch_images = 16
 
@@ -84,6 +83,8 @@ class InceptionExtractor:
     @classmethod
     def from_weights(cls, weights: VerifiedWeights) -> "InceptionExtractor":
         """Raises WeightsCorrupt when the tensors are not the network's."""
+        from segsmith_shared.vision import inception  # brings torchvision: seconds that jobs without weights spare
+
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             network = inception.feature_network(read_weights(weights))
@@ -100,7 +101,9 @@ class InceptionExtractor:
 
     def _batch_features(self, images: Images) -> Tensor:
         resized = torch.from_numpy(np.stack([self._resize(image) for image in images])).permute(0, 3, 1, 2)
-        features: Tensor = self._network(inception.normalise(resized.to(self._device)))
+        features: Tensor = self._network(
+            (resized.to(self._device) - 128) / 128
+        )  # clean-fid's range; pytorch-fid has another
         return features
 
 

@@ -7,8 +7,6 @@ from pytorch_fid import inception as fid_blocks
 from torch import Tensor, nn
 from torchvision.models import Inception3
 
-FEATURE_DIMENSION = 2048
-INPUT_SIDE_PX = 299
 _CLASSES = 1008
 
 # Where the 2015 graph differs from torchvision's Inception v3: poolings that leave the padding out, one of maxima.
@@ -35,7 +33,7 @@ def empty_network() -> nn.Module:
 
 
 def feature_network(tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Images float (n, 3, 299, 299) as `normalise` gives them → pool3 features (n, 2048).
+    """Images float (n, 3, 299, 299) in clean-fid's range, (x − 128)/128 → pool3 features (n, 2048).
 
     Raises RuntimeError naming the missing or unexpected tensors when they are not those of the published file.
     """
@@ -43,8 +41,3 @@ def feature_network(tensors: Mapping[str, Tensor]) -> nn.Module:
     network.load_state_dict(dict(tensors), assign=True)
     network.fc = nn.Identity()
     return network.eval().requires_grad_(False)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Pixel values 0…255 → the network's range, as clean-fid does it; pytorch-fid has x/127.5 − 1 instead."""
-    return (images - 128) / 128
