@@ -4,11 +4,13 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from celery import signals
+from celery.platforms import SecurityWarning
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
@@ -142,6 +144,10 @@ def _listen(queue: str, worker: Worker, here: Settings) -> int:
     ended, silent = (lambda **_: worker.stop()), (lambda **_: None)
     signals.worker_shutting_down.connect(ended)
     signals.setup_logging.connect(silent)  # ours is set up already
+    again = partial(_stop_if_told_before, worker)
+    signals.worker_ready.connect(again)
+    # as root (a container, a laptop) Celery warns of hostile messages; ours say one queue name, in JSON
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     celery_worker = app.Worker(
         queues=[bell.name_of(queue)],
         pool="solo",
@@ -153,6 +159,12 @@ def _listen(queue: str, worker: Worker, here: Settings) -> int:
     )
     celery_worker.start()
     return int(celery_worker.exitcode or 0)
+
+
+def _stop_if_told_before(worker: Worker, **_: object) -> None:
+    """A SIGTERM that came before Celery had its own handlers was heard by us alone: say it again."""
+    if worker.stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _unserved(claim: Claim, served: str) -> states.JobFailed:
