@@ -16,6 +16,7 @@ from segsmith.values import ENDED, Event, Job
 
 SIGNS = {"succeeded": "✓", "failed": "✗", "cancelled": "–"}
 SHOWN_FIGURES = 3
+QUIET_SECONDS = 2.0
 
 
 @dataclass
@@ -108,11 +109,11 @@ class Bars:
 
 
 class Lines:
-    """A log: a line when a job starts, at every tenth of it and when it ends."""
+    """A log: a line when a job starts, at every tenth of it (short jobs at fewer) and when it ends."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tenths: dict[UUID, int] = {}
+        self._told: dict[UUID, tuple[int, float]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -126,8 +127,9 @@ class Lines:
         self._console.print(f"  {line.name}: started")
 
     def advanced(self, identity: UUID, line: JobLine) -> None:
-        if line.tenths > self._tenths.get(identity, 0) and line.tenths < 10:
-            self._tenths[identity] = line.tenths
+        tenths, seconds = self._told.get(identity, (0, 0.0))
+        if tenths < line.tenths < 10 and line.seconds - seconds >= QUIET_SECONDS:
+            self._told[identity] = line.tenths, line.seconds
             figures = line.told_figures()
             self._console.print(
                 f"  {line.name}: {10 * line.tenths} % ({line.done}/{line.total} {line.unit})"

@@ -81,12 +81,7 @@ def stage_table(found: Iterable[Mapping[str, Any]]) -> Table:
 def metrics_table(evaluations: Iterable[Evaluation]) -> Table:
     """One row per figure of each set: value, interval and n, and whether a stand-in made it."""
     rows = [
-        (
-            evaluation.label,
-            name,
-            *_figure_cells(figure),
-            "stand-in features" if evaluation.metrics.get("stand_in") else "",
-        )
+        (evaluation.label, name, *_figure_cells(figure), _told_stand_in(evaluation, name))
         for evaluation in sorted(evaluations, key=lambda evaluation: evaluation.label)
         for name, figure in evaluation.metrics.items()
         if isinstance(figure, dict) and "value" in figure
@@ -122,6 +117,11 @@ def _wall_seconds(jobs: Sequence[Job]) -> float:
     starts = [job.started_at for job in jobs if job.started_at]
     ends = [job.finished_at for job in jobs if job.finished_at]
     return (max(ends) - min(starts)).total_seconds() if ends else 0.0
+
+
+def _told_stand_in(evaluation: Evaluation, metric: str) -> str:
+    of_features = metric.endswith(("fid", "kid"))
+    return "stand-in features" if of_features and evaluation.metrics.get("stand_in") else ""
 
 
 def _figure_cells(figure: Mapping[str, Any]) -> tuple[str, str, str]:
