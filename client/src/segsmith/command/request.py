@@ -90,7 +90,8 @@ def paper_recipe(preset: Preset, source_limit: int) -> Recipe:
     One model of all pairs, redrawing `source_limit` sources once each, with the paper's 960 evaluations.
     """
     paper = PRESETS[PAPER_PRESET]
-    kept = {"samples_per_source": 1, "batch": preset.sampling.batch, "redraw": preset.sampling.redraw}
+    batch = min(preset.sampling.batch, source_limit)  # a batch is always full: more than there is to do would be waste
+    kept = {"samples_per_source": 1, "batch": batch, "redraw": preset.sampling.redraw}
     overrides = preset.model_dump(mode="json", exclude={"name"}) | {
         "diffusion": paper.diffusion.model_dump(mode="json"),
         "sampling": paper.sampling.model_dump(mode="json") | kept,
