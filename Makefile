@@ -35,15 +35,15 @@ $(VENV)/installed: requirements/dev.txt requirements/install $(PROJECTS)
 demo: install  ## the whole product on drawn data: real services, synthetic pairs, a report (minutes)
 	@rm -rf $(DEMO)/drawn $(DEMO)/result
 	@$(BIN)/segsmith dataset draw $(DEMO)/drawn --pairs 120 --side 96 --seed 7
-	@$(BIN)/python -m segsmith_shared.embedded --data $(DEMO)/stack exec -- $(BIN)/segsmith run $(DEMO)/drawn \
-	    --name demo --preset tiny-cpu --k 2 --test-fraction .25 --samples-per-source 1 --ms-ssim-pairs 200 \
-	    --seed 7 --seeds 3 --output $(DEMO)/result
+	@$(BIN)/python -m segsmith_shared.embedded --data $(DEMO)/stack --gpu-workers 2 exec -- \
+	    $(BIN)/segsmith run $(DEMO)/drawn --name demo --preset tiny-cpu --k 2 --test-fraction .25 \
+	    --samples-per-source 1 --ms-ssim-pairs 200 --seed 7 --seeds 3 --threads 1 --jobs 2 --output $(DEMO)/result
 
 up: install  ## serve the whole stack on this machine without Docker (DATA=.segsmith PORT=8000)
 	@$(BIN)/python -m segsmith_shared.embedded --data $(DATA) --port $(PORT)
 
 test: check  ## everything that must hold before a change is merged (up to 15 minutes)
-	@$(TEST_ENVIRONMENT) $(PYTEST) tests/unit tests/integration tests/api tests/hostile
+	@$(TEST_ENVIRONMENT) $(PYTEST) -n 2 --dist loadfile tests/unit tests/integration tests/api tests/hostile
 
 check: install  ## format, lint, types and the walls between the rooms
 	@$(BIN)/ruff format --check .
