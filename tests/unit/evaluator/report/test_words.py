@@ -79,3 +79,8 @@ def test_a_difference_beyond_the_spread_of_seeds_is_named_with_its_interval() ->
 
 def test_one_seed_allows_no_verdict() -> None:
     assert "from chance" in words.verdict(drawn_study(seeds=1), "held-out")
+
+
+@pytest.mark.parametrize(("value", "text"), [(31.42, "31.4"), (118.73, "118.7"), (0.02017, "0.0202"), (0.0, "0.0")])
+def test_a_small_distance_is_not_rounded_to_nothing(value: float, text: str) -> None:
+    assert words.distance(value) == text

@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from segsmith_evaluator.report.facts import ArmFacts, Facts
-from segsmith_evaluator.report.words import MAIN_METRIC, counted, interval, listed, number, seconds, signed, size
+from segsmith_evaluator.report.words import (
+    MAIN_METRIC,
+    counted,
+    distance,
+    interval,
+    listed,
+    number,
+    seconds,
+    signed,
+    size,
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +45,10 @@ def _likeness(facts: Facts) -> Iterator[KeyFigure]:
         return
     first = facts.evaluations[0]
     floor = first.metrics.floor_fid
-    note = f"real pairs from each other {number(floor.value, 1)}" if floor else "against the training pairs"
+    note = f"real pairs from each other {distance(floor.value)}" if floor else "against the training pairs"
     if first.metrics.stand_in:
         note += "; stand-in features"
-    yield KeyFigure(f"FID of {first.label}", number(first.metrics.fid.value, 1), note)
+    yield KeyFigure(f"FID of {first.label}", distance(first.metrics.fid.value), note)
 
 
 def _gain(facts: Facts) -> Iterator[KeyFigure]:

@@ -11,10 +11,10 @@ from segsmith_evaluator.metrics.published import PROTOCOL_NOTE, PUBLISHED, Publi
 from segsmith_evaluator.report import plots
 from segsmith_evaluator.report.facts import Estimate, ExtractorFacts, Facts
 from segsmith_evaluator.report.views import svg_uri
-from segsmith_evaluator.report.words import listed, number
+from segsmith_evaluator.report.words import fitting_digits, listed, number
 
 COLUMNS = ("FID", "FID, redrawn region", "KID × 1000", "KID × 1000, redrawn region", "MS-SSIM within")
-_DIGITS = (1, 1, 2, 2, 3)
+_LEAST_DIGITS = (1, 1, 2, 2, 3)
 _KID_SCALE = 1000
 _PUBLISHED_COLUMNS = {"FID": 0, "MS-SSIM": 4}
 
@@ -90,7 +90,8 @@ def _real_row(metrics: SetMetrics) -> MetricRow:
 def _cells(figures: Sequence[Figure | None]) -> list[Cell]:
     scales = (1, 1, _KID_SCALE, _KID_SCALE, 1)
     return [
-        Cell(_estimate(figure, scale), digits) for figure, scale, digits in zip(figures, scales, _DIGITS, strict=True)
+        Cell(_estimate(figure, scale), fitting_digits(figure.value * scale if figure else 0, least))
+        for figure, scale, least in zip(figures, scales, _LEAST_DIGITS, strict=True)
     ]
 
 
@@ -136,5 +137,5 @@ def _published_cells(family: str) -> list[str]:
     for row in PUBLISHED:
         if row.metric in _PUBLISHED_COLUMNS and _family(row) == family:
             column = _PUBLISHED_COLUMNS[row.metric]
-            values[column].append(number(row.value, _DIGITS[column]))
+            values[column].append(number(row.value, _LEAST_DIGITS[column]))
     return [", ".join(cell) or "–" for cell in values]

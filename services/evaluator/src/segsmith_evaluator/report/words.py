@@ -1,5 +1,6 @@
 """The report's sentences: what the figures say, and what they do not."""
 
+import math
 from collections.abc import Iterable
 
 from segsmith_evaluator.report.facts import (
@@ -68,6 +69,17 @@ def counted(value: int, singular: str, plural: str | None = None) -> str:
 def number(value: float, digits: int = 3) -> str:
     """A decimal with a true minus sign."""
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def fitting_digits(value: float, least: int) -> int:
+    """Decimals that show three significant digits of a small value: 31.4 with one decimal, .0202 with four."""
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return max(least, min(2 - magnitude, 5))
+
+
+def distance(value: float) -> str:
+    """A FID, large with Inception's features and small with built-in ones."""
+    return number(value, fitting_digits(value, 1))
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -161,9 +173,9 @@ def _made(item: SetFacts) -> str:
 
 def _looks(item: EvaluationFacts) -> str:
     metrics = item.metrics
-    text = f"{item.label} lies at FID {number(metrics.fid.value, 1)} from the training pairs"
+    text = f"{item.label} lies at FID {distance(metrics.fid.value)} from the training pairs"
     if metrics.floor_fid is not None:
-        text += f", real pairs from each other at {number(metrics.floor_fid.value, 1)}"
+        text += f", real pairs from each other at {distance(metrics.floor_fid.value)}"
     return text + (" (stand-in features)." if metrics.stand_in else ".")
 
 
