@@ -53,6 +53,7 @@ class Child:
         self._flag = CONTEXT.RawValue(ctypes.c_int, 0)
         self._grace_seconds = settings.stop_grace_seconds
         self._deadline = NEVER
+        self._pid = 0
         self._process = CONTEXT.Process(
             target=inside.run, args=(claim, entry, settings, self._flag), name=f"segsmith {claim.kind}"
         )

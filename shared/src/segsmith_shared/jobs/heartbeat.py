@@ -40,6 +40,7 @@ class Heart(threading.Thread):
         self._url = libpq_url(database_url)
         self._beat_seconds = beat_seconds
         self._watched: Watched | None = None
+        self._acting = threading.Lock()  # held while the child is told something: it must not be closed meanwhile
         self._beaten_at = 0.0
         self._ended = False
         self._wake_reader, self._wake_writer = os.pipe()
@@ -52,7 +53,9 @@ class Heart(threading.Thread):
         self._wake()
 
     def leave(self) -> None:
-        self._watched = None
+        """Beat no more, and touch the child no more once this returns."""
+        with self._acting:
+            self._watched = None
 
     def end(self) -> None:
         """Stop the thread and wait for it."""
@@ -68,7 +71,7 @@ class Heart(threading.Thread):
                 ) as own:
                     own.execute(f"LISTEN {REQUESTS}")
                     self._beat_on(own)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:  # of any kind: without this thread the job is taken from us
                 log.warning("no heartbeat: the database does not answer", error=str(error))
                 self._sleep([], RECONNECT_SECONDS)
 
@@ -88,19 +91,9 @@ class Heart(threading.Thread):
         claim, child = watched.claim, watched.child
         values = {"job_id": claim.job_id, "fence": claim.fence, "peak_memory_bytes": child.sample_memory()}
         requests = own.execute(BEAT, values).fetchone()
-        if self._watched is not watched:
-            return  # it ended while we asked
-        if requests is None:
-            log.warning("another claim owns the job", job_id=str(claim.job_id), fence=claim.fence)
-            child.kill("superseded")
-            return
-        cancel_requested, pause_requested = requests
-        if cancel_requested:
-            child.ask(StopReason.CANCEL)
-        elif pause_requested:
-            child.ask(StopReason.PAUSE)
-        else:
-            child.take_back_pause()
+        with self._acting:
+            if self._watched is watched:  # else it ended while we asked
+                _pass_on(requests, watched)
 
     def _is_about(self, payload: str) -> bool:
         watched = self._watched
@@ -114,3 +107,18 @@ class Heart(threading.Thread):
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # the pipe is full of wakes already
             os.write(self._wake_writer, b"!")
+
+
+def _pass_on(requests: tuple[bool, bool] | None, watched: Watched) -> None:
+    claim, child = watched.claim, watched.child
+    if requests is None:
+        log.warning("another claim owns the job", job_id=str(claim.job_id), fence=claim.fence)
+        child.kill("superseded")
+        return
+    cancel_requested, pause_requested = requests
+    if cancel_requested:
+        child.ask(StopReason.CANCEL)
+    elif pause_requested:
+        child.ask(StopReason.PAUSE)
+    else:
+        child.take_back_pause()

@@ -76,13 +76,18 @@ class Worker:
             return
         log.info("claimed", name=claim.name, slice_number=claim.slice_number)
         child = Child(claim, entry, self._settings)
-        child.start()
         self._child = child
         if self.stopping:  # the signal came between the claim and now
             child.ask(StopReason.SHUTDOWN)
-        self._heart.watch(claim, child)
+        self._heart.watch(claim, child)  # also while it starts: a new fork server imports for seconds
         try:
+            child.start()
             exit_code = child.wait()
+        except (OSError, EOFError) as error:
+            log.exception("no child process could be started")
+            never = states.JobFailed(f"Its process could not be started: {error}", hint="Look at the worker's log.")
+            self._write(partial(states.attempt_failed, held=claim, problem=never))
+            return
         finally:
             self._heart.leave()
             self._child = None
