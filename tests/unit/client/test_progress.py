@@ -39,16 +39,16 @@ def test_a_job_of_many_slices_starts_once_and_ends_once() -> None:
     job = a_job("train cluster 1")
     log = Log([job])
     for slice_number in range(3):
-        log.happens(job.id, "status", 10 * slice_number, status="running")
+        log.happens(job.id, "status", 100 * slice_number, status="running")
         for step in range(100):
-            log.happens(job.id, "progress", 10 * slice_number + step / 10, done=100 * slice_number + step, total=300)
-        log.happens(job.id, "status", 10 * slice_number + 10, status="queued")
-    log.happens(job.id, "progress", 30, done=300, total=300, unit="images", loss=0.0314)
-    log.happens(job.id, "status", 30, status="succeeded")
+            log.happens(job.id, "progress", 100 * slice_number + step, done=100 * slice_number + step, total=300)
+        log.happens(job.id, "status", 100 * slice_number + 100, status="queued")
+    log.happens(job.id, "progress", 300, done=300, total=300, unit="images", loss=0.0314)
+    log.happens(job.id, "status", 300, status="succeeded")
     lines = log.lines()
     assert lines[0].split() == ["train", "cluster", "1:", "started"]
     assert [line.split("cluster 1: ")[1].split(" %")[0] for line in lines[1:-1]] == [str(10 * n) for n in range(1, 10)]
-    assert "succeeded  30.0 s" in lines[-1]
+    assert "succeeded  5 min 00 s" in lines[-1]
     assert "loss 0.0314" in lines[-1]
 
 
@@ -68,3 +68,13 @@ def test_a_failed_job_says_why_and_what_to_do() -> None:
     log.happens(job.id, "status", 2, status="failed", problem=problem)
     assert "failed" in log.lines()[-2]
     assert log.lines()[-1].strip() == "train: The loss is not a number. Lower the learning rate."
+
+
+def test_a_short_job_gets_few_lines() -> None:
+    job = a_job("segment")
+    log = Log([job])
+    log.happens(job.id, "status", 0, status="running")
+    for step in range(1, 101):
+        log.happens(job.id, "progress", step / 4, done=step, total=100, unit="steps")
+    log.happens(job.id, "status", 25, status="succeeded")
+    assert [line.split(" %")[0].split()[-1] for line in log.lines()[1:-1]] == ["40", "80"]

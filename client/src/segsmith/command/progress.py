@@ -16,7 +16,7 @@ from segsmith.values import ENDED, Event, Job
 
 SIGNS = {"succeeded": "✓", "failed": "✗", "cancelled": "–"}
 SHOWN_FIGURES = 3
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 10.0
 
 
 @dataclass
