@@ -73,8 +73,7 @@ def number(value: float, digits: int = 3) -> str:
 
 def fitting_digits(value: float, least: int) -> int:
     """Decimals that show three significant digits of a small value: 31.4 with one decimal, .0202 with four."""
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
-    return max(least, min(2 - magnitude, 5))
+    return max(least, min(2 - math.floor(math.log10(abs(value))), 5)) if value else least
 
 
 def distance(value: float) -> str:
