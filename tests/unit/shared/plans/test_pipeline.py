@@ -1,6 +1,6 @@
 """What a person learns from a plan before anything runs."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import ValidationError
@@ -34,7 +34,7 @@ def amount(plan: PipelinePlan, what: str, unit: str) -> int:
 
 
 def test_every_job_needs_only_jobs_of_the_same_plan_that_come_before_it() -> None:
-    known = set()
+    known: set[UUID] = set()
     for job in planned().jobs:
         assert set(job.needs) <= known
         known.add(job.id)
