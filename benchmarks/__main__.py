@@ -1,7 +1,7 @@
 """`python -m benchmarks`: runs every benchmark in a fresh process, prints its ratios and writes them to one JSON file.
 
-A benchmark is a module beside this one with `measure() -> dict[str, float | str]`: figures under names that say what
-was compared. Those that end in `_ratio` are speed-ups against the baseline that the module names; higher is better.
+A benchmark is a module beside this one with `measure() -> dict[str, Any]`: figures under names that say what was compared,
+and the baseline in words. Modules whose name begins with an underscore are their helpers.
 """
 
 import argparse
