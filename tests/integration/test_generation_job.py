@@ -24,7 +24,7 @@ def trained(room: EngineRoom, engine: Engine, object_store: ObjectStore) -> tupl
     """A version of ten drawn pairs and a training on it that has ended."""
     version_id = drawn_version(engine, object_store, SOURCES)
     training_id = submit_training(room, version_id, tiny_preset(images_total=400))
-    room.service("segsmith_worker")
+    room.service("tests.fixtures.diffusion_worker")
     assert room.until_ended(training_id, timeout_seconds=120).status == JobStatus.SUCCEEDED, room.logs()
     return version_id, training_id
 
@@ -38,7 +38,7 @@ def test_samples_do_not_depend_on_workers_shares_or_a_killed_worker(
     alone, jobs = submit_generation(room, training_id, version_id, preset, shares=1)
     room.until_ended(jobs[0], timeout_seconds=120)
     room.caretaker()
-    victim = room.service("segsmith_worker")
+    victim = room.service("tests.fixtures.diffusion_worker")
     shared, jobs = submit_generation(room, training_id, version_id, preset, shares=3)
     room.until(lambda: samples_of(room, shared), "the first samples of the shared generation", timeout_seconds=60)
     kill(victim)

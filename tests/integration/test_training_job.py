@@ -38,7 +38,7 @@ def test_a_paused_training_keeps_its_checkpoint_and_goes_on(
 ) -> None:
     preset = tiny_preset(images_total=4000)
     job_id = submit_training(room, drawn_version(engine, object_store, 12), preset)
-    room.service("segsmith_worker")
+    room.service("tests.fixtures.diffusion_worker")
     room.until_step(job_id, 100)
     room.do(states.pause, job_id)
     paused = room.until_status(job_id, JobStatus.PAUSED)
@@ -58,7 +58,7 @@ def test_two_workers_train_two_models_at_the_same_time_and_killing_one_loses_not
     preset = tiny_preset(images_total=4000)
     jobs = [submit_training(room, version_id, preset, recipe=name, slice_seconds=1) for name in ("A", "B")]
     room.caretaker()
-    workers = [room.service("segsmith_worker") for _ in range(2)]
+    workers = [room.service("tests.fixtures.diffusion_worker") for _ in range(2)]
     room.until(
         lambda: all(room.job(job_id).status == JobStatus.RUNNING and room.job(job_id).progress_done for job_id in jobs),
         "both trainings running at once",
