@@ -1,7 +1,7 @@
 """`python -m benchmarks`: runs every benchmark in a fresh process, prints its ratios and writes them to one JSON file.
 
-A benchmark is a module beside this one with `measure() -> dict[str, Any]`: figures under names that say what was compared,
-and the baseline in words. Modules whose name begins with an underscore are their helpers.
+A benchmark is a module beside this one with `measure() -> dict[str, Any]`: figures under names that say what was
+compared, and the baseline in words. Modules whose name begins with an underscore are their helpers.
 """
 
 import argparse
