@@ -29,9 +29,12 @@ SERVE = """
 import json, sys
 from pathlib import Path
 from segsmith_shared.embedded import EmbeddedServers
-with EmbeddedServers.start(Path(sys.argv[1]), durable=len(sys.argv) > 2) as servers:
-    print(json.dumps(servers.environment), flush=True)
-    servers.wait()
+try:
+    with EmbeddedServers.start(Path(sys.argv[1]), durable=len(sys.argv) > 2) as servers:
+        print(json.dumps(servers.environment), flush=True)
+        servers.wait()
+except KeyboardInterrupt:
+    pass  # Ctrl-C between the print and the wait
 """
 
 

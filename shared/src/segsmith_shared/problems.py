@@ -28,7 +28,12 @@ class Problem(Exception):
 
     @property
     def code(self) -> str:
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self).__name__).lower()
+        return self.code_of_class()
+
+    @classmethod
+    def code_of_class(cls) -> str:
+        """`dataset-too-small` for `DatasetTooSmall`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
     def as_document(self) -> dict[str, Any]:
         """The problem document: type, title, status, detail and, where given, hint and members."""

@@ -164,6 +164,6 @@ def problem_types() -> dict[str, type[Problem]]:
     waiting: list[type[Problem]] = [Problem]
     while waiting:
         kind = waiting.pop()
-        known[kind("").code] = kind
+        known[kind.code_of_class()] = kind
         waiting += kind.__subclasses__()
     return known
