@@ -32,14 +32,14 @@ def test_overrides_reach_the_preset_that_runs() -> None:
 
 @pytest.mark.parametrize("preset", ["tiny-cpu", "small-64", "medium-128"])
 def test_beside_the_paper_costs_960_evaluations_a_source_and_as_much_training(preset: str) -> None:
-    options = RunOptions(preset=preset, beside_paper=16, overrides={"training.images_total": 5000})
+    options = RunOptions(preset=preset, k=4, beside_paper=16, overrides={"training.images_total": 5000})
     spec = pipeline_spec(options, PAIRS, TESTS)
     ours, paper = (preset_of(spec, recipe) for recipe in spec.recipes)
     cost = {(line.what, line.unit): line.amount for line in plan_pipeline(spec, uuid4(), 100, 1).cost}
     assert cost[f"{PAPER}: all samples", "U-Net evaluations"] == 16 * 960
     assert not paper.training.inpainting_aware
     assert paper.network == ours.network
-    assert paper.training.images_total == ours.training.images_total == 5000
+    assert paper.training.images_total == 4 * ours.training.images_total == 20_000
 
 
 def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:

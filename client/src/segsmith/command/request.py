@@ -66,7 +66,7 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
     try:
         recipes = [Recipe(overrides=overrides, generate_jobs=options.jobs)]
         if options.beside_paper:
-            recipes.append(paper_recipe(preset, options.beside_paper))
+            recipes.append(paper_recipe(preset, options.beside_paper, models=_clustering(options).k))
         return PipelineSpec(
             name=options.name,
             pairs=pairs,
@@ -84,10 +84,11 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
         raise InvalidInput("; ".join(faults)) from error
 
 
-def paper_recipe(preset: Preset, source_limit: int) -> Recipe:
-    """The paper's way beside ours: same network, same images to train on, but unconditional ε and RePaint's jumps.
+def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
+    """The paper's way beside ours: same network, unconditional ε and RePaint's jumps, as much training altogether.
 
-    One model of all pairs, redrawing `source_limit` sources once each, with the paper's 960 evaluations.
+    One model of all pairs that sees as many images as our `models` do together, redrawing `source_limit` sources once
+    each, with the paper's 960 evaluations.
     """
     paper = PRESETS[PAPER_PRESET]
     batch = min(preset.sampling.batch, source_limit)  # a batch is always full: more than there is to do would be waste
@@ -96,7 +97,8 @@ def paper_recipe(preset: Preset, source_limit: int) -> Recipe:
         "diffusion": paper.diffusion.model_dump(mode="json"),
         "sampling": paper.sampling.model_dump(mode="json") | kept,
     }
-    overrides["training"] |= {"inpainting_aware": False}
+    images_total = models * preset.training.images_total
+    overrides["training"] |= {"inpainting_aware": False, "images_total": images_total}
     return Recipe(name=PAPER, overrides=overrides, strategy="full", source_limit=source_limit)
 
 
