@@ -223,7 +223,7 @@ def test_under_a_private_folder_of_root_the_data_lives_elsewhere_and_no_permissi
     elsewhere.mkdir()
     private.mkdir(mode=0o700)
     monkeypatch.setattr(postgres, "SHARED_HOME", elsewhere)
-    copy_postgres(postgres_site(), private / "site-packages")  # programs out of reach as well, as in /root/venv
+    copy_postgres(postgres_site(), private / "site-packages")  # programs out of reach as well, as a venv in root's home
     monkeypatch.setattr(postgres, "postgres_site", lambda: private / "site-packages")
     for number in (1, 2):
         with EmbeddedServers.start(private / "data", durable=False) as running:
