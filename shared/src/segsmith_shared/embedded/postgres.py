@@ -148,7 +148,7 @@ def postgres_in(folder: Path, secrets: Secrets, durable: bool) -> Postgres:
     """The Postgres of a data folder.
 
     Its home is `folder/postgres`, unless this process is root and Postgres's account cannot pass through to there
-    (the home of root, say): then a folder under /var/lib/segsmith, with a pointer to it left in `folder/postgres.location`.
+    (the home of root, say): then a folder under /var/lib/segsmith, with a pointer to it in `folder/postgres.location`.
     """
     home = folder / "postgres"
     pointer = folder / "postgres.location"
