@@ -16,7 +16,7 @@ def test_a_training_killed_at_twenty_random_steps_ends_with_the_uncut_runs_weigh
     room: EngineRoom, engine: Engine, object_store: ObjectStore
 ) -> None:
     version_id = drawn_version(engine, object_store, 12)
-    preset = tiny_preset(images_total=8000)
+    preset = tiny_preset(images_total=4000)
     cut = submit_training(room, version_id, preset, slice_seconds=0.2)
     room.caretaker()
     assert kill_while_training(room, cut, preset.training.images_total, kills=20, seed=3) == 20

@@ -55,7 +55,7 @@ def test_two_workers_train_two_models_at_the_same_time_and_killing_one_loses_not
     room: EngineRoom, engine: Engine, object_store: ObjectStore
 ) -> None:
     version_id = drawn_version(engine, object_store, 12)
-    preset = tiny_preset(images_total=4000)
+    preset = tiny_preset(images_total=1600)
     jobs = [submit_training(room, version_id, preset, recipe=name, slice_seconds=1) for name in ("A", "B")]
     room.caretaker()
     workers = [room.service("tests.fixtures.diffusion_worker") for _ in range(2)]

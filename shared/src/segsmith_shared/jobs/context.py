@@ -54,6 +54,7 @@ class StepContext:
     latest_progress: dict[str, Any] = field(default_factory=dict)
     wrap_up_began: float | None = None
     _began: float = field(default_factory=time.monotonic)
+    _work_began: float | None = None
     _progress_written: float = -SLOWEST_PROGRESS_SECONDS
 
     @property
@@ -109,9 +110,11 @@ class StepContext:
         A slice lasts `slice_seconds` (of the spec, else of the settings), and at least 20 times what ending the last
         one cost, so that checkpoints take less than a twentieth of the time.
         """
+        if self._work_began is None:  # getting ready does not count: a slow start would leave time for one step
+            self._work_began = time.monotonic()
         least_seconds = float(self.spec.get("slice_seconds") or self.settings.slice_seconds)
         least_seconds = max(least_seconds, CHECKPOINTS_PER_SLICE * self.claim.wrap_up_seconds)
-        over = time.monotonic() - self._began >= least_seconds
+        over = time.monotonic() - self._work_began >= least_seconds
         if over:
             self._begin_wrap_up()
         return over

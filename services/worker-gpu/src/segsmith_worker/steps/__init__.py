@@ -10,7 +10,7 @@ STEPS = {
     JobKind.PROBE: "segsmith_shared.jobs.probe:run",
 }
 PRELOAD = [
-    "torch",
+    "torch._dynamo",  # the first optimiser imports it: seconds that every child would spend
     "segsmith_worker.steps.cluster",
     "segsmith_worker.steps.train",
     "segsmith_worker.steps.generate",
