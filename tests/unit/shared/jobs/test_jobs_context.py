@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -29,7 +30,8 @@ def claim(wrap_up_seconds: float = 0.0, **spec: object) -> Claim:
 
 def context_after(seconds: float, held: Claim, reason: StopReason | None = None) -> StepContext:
     engine = create_engine(SETTINGS.database_url.get_secret_value())
-    return StepContext(held, SETTINGS, engine, lambda: reason, _began=time.monotonic() - seconds)
+    began = time.monotonic() - seconds
+    return StepContext(held, SETTINGS, engine, lambda: reason, _began=began, _work_began=began)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,11 @@ def context_after(seconds: float, held: Claim, reason: StopReason | None = None)
 def test_a_slice_lasts_as_asked_and_at_least_twenty_times_its_checkpoint(held: Claim, least_seconds: float) -> None:
     assert not context_after(least_seconds - 1, held).slice_is_over()
     assert context_after(least_seconds + 1, held).slice_is_over()
+
+
+def test_what_a_step_needed_to_get_ready_does_not_shorten_its_slice() -> None:
+    slow_start = replace(context_after(1000, claim(slice_seconds=20)), _work_began=None)
+    assert not slow_start.slice_is_over()
 
 
 def test_wrapping_up_is_timed_from_the_first_sign_of_the_end() -> None:
