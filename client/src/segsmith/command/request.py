@@ -97,8 +97,9 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
         "diffusion": paper.diffusion.model_dump(mode="json"),
         "sampling": paper.sampling.model_dump(mode="json") | kept,
     }
-    images_total = models * preset.training.images_total
-    overrides["training"] |= {"inpainting_aware": False, "images_total": images_total}
+    images_total = models * preset.training.images_total + preset.training.warm_start_images
+    unconditional = {"inpainting_aware": False, "images_total": images_total, "warm_start_images": 0}
+    overrides["training"] |= unconditional
     return Recipe(name=PAPER, overrides=overrides, strategy="full", source_limit=source_limit)
 
 

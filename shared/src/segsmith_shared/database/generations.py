@@ -23,8 +23,10 @@ from segsmith_shared.database.tables import (
 
 
 def models_of(session: Session, generation: Generation) -> Sequence[Model]:
-    """The models of the generation's recipe in its pipeline, by cluster."""
+    """The models of the generation's recipe in its pipeline, by cluster; not the one that those started from."""
     query = select(Model).join(Job, col(Model.job_id) == col(Job.id)).where(Job.pipeline_id == generation.pipeline_id)
+    if generation.spec["strategy"] == "per_cluster":
+        query = query.where(col(Model.cluster).is_not(None))
     return session.exec(query.where(Model.recipe == generation.recipe).order_by(col(Model.cluster))).all()
 
 

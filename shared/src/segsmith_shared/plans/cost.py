@@ -39,10 +39,11 @@ def generation_cost(preset: Preset, samples: int) -> GenerationCost:
     return GenerationCost(samples, each, filled * each, filled * each * forward_flops(preset))
 
 
-def training_cost(preset: Preset, models: int = 1) -> TrainingCost:
-    """The cost of training this many models to the end."""
+def training_cost(preset: Preset, models: int = 1, *, warm_start: bool = False) -> TrainingCost:
+    """The cost of training this many models to the end, with the one they start from when `warm_start`."""
     batch = preset.training.batch
-    images = -(-preset.training.images_total // batch) * batch * models
+    shared = preset.training.warm_start_images if warm_start else 0
+    images = (-(-preset.training.images_total // batch) * models + -(-shared // batch)) * batch
     return TrainingCost(images, 3 * images * forward_flops(preset))
 
 

@@ -167,15 +167,7 @@ def _plan_recipes(
         plan.generations.append(generation)
         needs: tuple[UUID, ...] = (cluster_id,)
         if recipe.strategy == "full":
-            training = TrainJobSpec(
-                pairs=spec.pairs,
-                geometry=spec.geometry,
-                recipe=recipe.name,
-                preset=document,
-                seed=spec.seed,
-                torch_threads=threads,
-            )
-            needs = (plan.add("train", f"train {recipe.name}", GPU, training),)
+            needs = (_plan_training(plan, spec, recipe, preset, f"train {recipe.name}", threads),)
         shares = min(recipe.generate_jobs, source_count)
         job_ids = tuple(
             plan.add(
@@ -188,11 +180,39 @@ def _plan_recipes(
             for share in range(shares)
         )
         if recipe.strategy == "per_cluster":
-            orders.append(TrainingOrder(recipe=recipe.name, preset=document, needed_by=job_ids))
+            shared_id = None
+            if warm_start_preset := warm_start_of(preset):
+                name = f"train {recipe.name}, all pairs first"
+                shared_id = _plan_training(plan, spec, recipe, warm_start_preset, name, threads)
+            order = TrainingOrder(recipe=recipe.name, preset=document, needed_by=job_ids, warm_start_job_id=shared_id)
+            orders.append(order)
         generated[recipe.name] = (generation.id, job_ids)
         plan.cost += _recipe_cost(spec, recipe, preset, source_count)
     plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
     return generated
+
+
+def warm_start_of(preset: Preset) -> Preset | None:
+    """What the network is trained with that the clusters' networks start from; None where they start anew."""
+    images = preset.training.warm_start_images
+    if not images:
+        return None
+    return preset.with_overrides({"training": {"images_total": images, "warm_start_images": 0, "late_share": 0}})
+
+
+def _plan_training(
+    plan: PipelinePlan, spec: PipelineSpec, recipe: Recipe, preset: Preset, name: str, threads: int
+) -> UUID:
+    """A training on all pairs; those of a cluster are added when the clusters are known."""
+    training = TrainJobSpec(
+        pairs=spec.pairs,
+        geometry=spec.geometry,
+        recipe=recipe.name,
+        preset=preset.model_dump(mode="json"),
+        seed=spec.seed,
+        torch_threads=threads,
+    )
+    return plan.add("train", name, GPU, training)
 
 
 def _cluster_job(cluster_id: UUID, spec: PipelineSpec, orders: tuple[TrainingOrder, ...], threads: int) -> PlannedJob:
@@ -210,13 +230,14 @@ def _cluster_job(cluster_id: UUID, spec: PipelineSpec, orders: tuple[TrainingOrd
 
 def _recipe_cost(spec: PipelineSpec, recipe: Recipe, preset: Preset, source_count: int) -> list[CostLine]:
     clusters = len(spec.clustering.imported or ()) or spec.clustering.k
-    models = clusters if recipe.strategy == "per_cluster" else 1
+    per_cluster = recipe.strategy == "per_cluster"
+    models = clusters if per_cluster else 1
     samples = min(recipe.source_limit or source_count, source_count) * preset.sampling.samples_per_source
-    training, generation = training_cost(preset), generation_cost(preset, samples)
+    training, generation = training_cost(preset, models, warm_start=per_cluster), generation_cost(preset, samples)
     return [
         CostLine(f"{recipe.name}: models (at most)", models, "models"),
-        CostLine(f"{recipe.name}: training (at most)", models * training.images, "images"),
-        CostLine(f"{recipe.name}: training (at most)", models * training.flops, "FLOP"),
+        CostLine(f"{recipe.name}: training (at most)", training.images, "images"),
+        CostLine(f"{recipe.name}: training (at most)", training.flops, "FLOP"),
         CostLine(f"{recipe.name}: samples", samples, "pairs"),
         CostLine(f"{recipe.name}: each sample", generation.evaluations_per_sample, "U-Net evaluations"),
         CostLine(f"{recipe.name}: all samples", generation.evaluations, "U-Net evaluations"),

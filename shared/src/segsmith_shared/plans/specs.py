@@ -157,6 +157,7 @@ class TrainingOrder(Frozen):
     recipe: str
     preset: dict[str, Any]
     needed_by: tuple[UUID, ...]
+    warm_start_job_id: UUID | None = None
 
 
 class ClusterJobSpec(Frozen):
@@ -170,7 +171,10 @@ class ClusterJobSpec(Frozen):
 
 
 class TrainJobSpec(Frozen):
-    """`cluster` and `clustering_id` are absent for the full strategy."""
+    """`cluster` and `clustering_id` are absent where all pairs are trained on.
+
+    With `warm_start_job_id` the training starts from the model of that job.
+    """
 
     pairs: PartRef
     geometry: Geometry
@@ -181,6 +185,7 @@ class TrainJobSpec(Frozen):
     slice_seconds: SliceSeconds = None
     clustering_id: UUID | None = None
     cluster: int | None = None
+    warm_start_job_id: UUID | None = None
 
 
 class GenerateJobSpec(Frozen):

@@ -56,6 +56,21 @@ def test_per_cluster_generation_waits_for_the_clustering_which_adds_the_training
     assert cluster.spec.model_dump()["trainings"][0]["needed_by"] == (generate.id,)
 
 
+def test_the_clusters_models_start_from_one_of_all_pairs_where_the_preset_says_so() -> None:
+    plan = planned(recipes=(Recipe(overrides={"training.images_total": 100, "training.warm_start_images": 900}),))
+    shared = next(job for job in plan.jobs if job.kind == "train")
+    cluster = next(job for job in plan.jobs if job.kind == "cluster")
+    assert shared.needs == ()
+    assert shared.spec.model_dump()["preset"]["training"]["images_total"] == 900
+    assert cluster.spec.model_dump()["trainings"][0]["warm_start_job_id"] == shared.id
+    assert amount(plan, "Diff: training (at most)", "images") == 900 + 4 * 100
+
+
+def test_a_model_of_all_pairs_has_nothing_to_start_from() -> None:
+    plan = planned(recipes=(Recipe(strategy="full", overrides={"training.warm_start_images": 900}),))
+    assert [job.name for job in plan.jobs if job.kind == "train"] == ["train Diff"]
+
+
 def test_the_full_strategy_trains_one_model_without_waiting_for_clusters() -> None:
     plan = planned(recipes=(Recipe(strategy="full"),))
     train = next(job for job in plan.jobs if job.kind == "train")

@@ -28,7 +28,7 @@ SMALL_NETWORK = {
     "norm_groups": 8,
 }
 AWARE = preset_named("tiny-cpu").with_overrides(
-    {"network": SMALL_NETWORK, "training": {"batch": 3, "micro_batch": 3, "images_total": 60}}
+    {"network": SMALL_NETWORK, "training": {"batch": 3, "micro_batch": 3, "images_total": 60, "precision": "float32"}}
 )
 PAPER = preset_named("paper-256-2023").with_overrides(
     {"network": SMALL_NETWORK | {"residual_blocks": 1}, "training": {"batch": 2, "learning_rate": 1e-3}}

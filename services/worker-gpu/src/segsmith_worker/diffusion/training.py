@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +23,7 @@ from segsmith_worker.diffusion.schedule import (
 )
 from segsmith_worker.diffusion.unet import UNet, new_network
 from segsmith_worker.inpainting.regions import training_regions
+from segsmith_worker.precision import autocast
 from segsmith_worker.randomness import generator_for
 
 
@@ -145,8 +145,9 @@ def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int) 
         group["lr"] = learning_rate
     state.optimiser.zero_grad(set_to_none=True)
     loss = 0.0
+    device_type = next(state.network.parameters()).device.type
     for x0, region, positions in _micro_batches(pairs, spec, seed, state.images_seen):
-        with _autocast(state.network):
+        with autocast(device_type, spec):
             part = _losses(state.network, x0, region, preset, seed, positions).sum() / spec.batch
         part.backward()  # type: ignore[no-untyped-call]  # torch's own
         loss += part.item()
@@ -252,11 +253,6 @@ def _carry_over(network: UNet, weights: Mapping[str, Tensor]) -> None:
     widened = network.get_parameter(entrance).detach().clone()
     widened[:, : weights[entrance].shape[1]] = weights[entrance]
     network.load_state_dict({**weights, entrance: widened})
-
-
-def _autocast(network: UNet) -> AbstractContextManager[object]:
-    device = next(network.parameters()).device.type
-    return torch.autocast(device, torch.bfloat16) if device == "cuda" else nullcontext()
 
 
 def _copied(value: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class UNet(nn.Module):
         )
         self.output_blocks = nn.ModuleList(_up_path(spec))
         last = nn.Conv2d(first, PAIR_CHANNELS * (2 if learned_range else 1), 3, padding=1)
-        self.out = nn.Sequential(nn.GroupNorm(spec.norm_groups, first), nn.SiLU(), last)
+        self.out = nn.Sequential(_GroupNorm(spec.norm_groups, first), nn.SiLU(), last)
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """x (B, 4 or 5, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, 4 or 8, H, W)."""
@@ -102,6 +102,13 @@ class _Stage(nn.Sequential):
         return x
 
 
+class _GroupNorm(nn.GroupNorm):
+    """In float32 whatever the network computes in: sums of many squares, and on CPUs the faster way as well."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's own name
+        return super().forward(input.float()).to(input.dtype)
+
+
 class _ResidualBlock(nn.Module):
     """Two 3×3 convolutions around a scale and shift from the time embedding; `resample` is None, "down" or "up"."""
 
@@ -109,10 +116,10 @@ class _ResidualBlock(nn.Module):
         super().__init__()
         self.resample = resample
         first = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.in_layers = nn.Sequential(nn.GroupNorm(spec.norm_groups, channels), nn.SiLU(), first)
+        self.in_layers = nn.Sequential(_GroupNorm(spec.norm_groups, channels), nn.SiLU(), first)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(4 * spec.base_channels, 2 * out_channels))
         last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        norm = nn.GroupNorm(spec.norm_groups, out_channels)
+        norm = _GroupNorm(spec.norm_groups, out_channels)
         self.out_layers = nn.Sequential(norm, nn.SiLU(), nn.Dropout(spec.dropout), last)
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
@@ -134,7 +141,7 @@ class _Attention(nn.Module):
     def __init__(self, spec: NetworkSpec, channels: int) -> None:
         super().__init__()
         self.heads = channels // spec.head_channels
-        self.norm = nn.GroupNorm(spec.norm_groups, channels)
+        self.norm = _GroupNorm(spec.norm_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 

@@ -127,8 +127,10 @@ def _train_jobs(
                     torch_threads=spec.torch_threads,
                     clustering_id=clustering_id,
                     cluster=index,
+                    warm_start_job_id=order.warm_start_job_id,
                 ).model_dump(mode="json"),
             ),
+            needs=[order.warm_start_job_id] if order.warm_start_job_id else [],
             needed_by=list(order.needed_by),
         )
         for order in spec.trainings

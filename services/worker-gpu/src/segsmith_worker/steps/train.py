@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import torch
-from sqlmodel import Session, col, delete
+from sqlmodel import Session, col, delete, select
 
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Checkpoint, Clustering, Model
@@ -33,7 +33,7 @@ def run(context: StepContext) -> Outcome:
         stored = training_pairs(session, spec)
     squares = torch.from_numpy(read_squares(context.objects, stored, preset.network.side_px, spec.geometry))
     seed = seed_for(spec.seed, f"train {spec.recipe}", WHOLE if spec.cluster is None else spec.cluster)
-    state = _state(context, preset, seed)
+    state = _state(context, spec, preset, seed)
     curve = Curve.from_document((context.slice_state or {}).get("curve"), preset.training.images_total)
     previews = Previews(context, preset, squares, seed)
 
@@ -58,11 +58,22 @@ def training_pairs(session: Session, spec: TrainJobSpec) -> list[StoredPair]:
     return [pair for pair in stored if clustering.assignments[str(pair.id)] == spec.cluster]
 
 
-def _state(context: StepContext, preset: Preset, seed: int) -> TrainingState:
+def _state(context: StepContext, spec: TrainJobSpec, preset: Preset, seed: int) -> TrainingState:
     if context.slice_state and context.slice_state.get("checkpoint"):
         tensors, _ = checkpoints.load(context.objects, context.slice_state["checkpoint"])
         return TrainingState.from_tensors(preset, tensors, device=device_name())
-    return TrainingState.start(preset, seed, device=device_name())
+    warm_start = None if spec.warm_start_job_id is None else _averaged_weights(context, spec.warm_start_job_id)
+    return TrainingState.start(preset, seed, device=device_name(), warm_start=warm_start)
+
+
+def _averaged_weights(context: StepContext, job_id: UUID) -> dict[str, torch.Tensor]:
+    """The weights of the model that another training made. Raises NotFound when it is gone."""
+    with context.reading() as session:
+        model = session.exec(select(Model).where(Model.job_id == job_id)).first()
+    if model is None:
+        raise NotFound(f"Training {job_id}, whose model this one starts from, has none.")
+    tensors, _ = checkpoints.load(context.objects, model.checkpoint_digest, groups=["average"])
+    return {name.removeprefix("average."): tensor for name, tensor in tensors.items()}
 
 
 def _outcome(
