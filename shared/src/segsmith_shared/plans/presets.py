@@ -120,9 +120,13 @@ class TrainingSpec(_Frozen):
 
 
 class SamplingSpec(_Frozen):
-    """How pairs are generated. `evaluations` is read by `ancestral_known_clean`, the jump fields by `repaint`."""
+    """How pairs are generated. `ancestral_known_clean` reads `evaluations`, the others respaced steps and jumps.
 
-    sampler: Literal["repaint", "ancestral_known_clean"]
+    `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
+    one visit means no jumps.
+    """
+
+    sampler: Literal["repaint", "blended", "ancestral_known_clean"]
     redraw: Literal["lesion", "background", "full"]
     evaluations: int = Field(ge=2, le=4000)
     stochasticity: float = Field(ge=0, le=1)
@@ -153,7 +157,9 @@ class Preset(_Frozen):
     @model_validator(mode="after")
     def _check_sampler(self) -> Self:
         if (self.sampling.sampler == "ancestral_known_clean") != self.training.inpainting_aware:
-            raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint for the others")
+            raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint and blended for the others")
+        if self.sampling.sampler == "repaint" and self.diffusion.schedule != "linear":
+            raise ValueError("repaint walks a linear chain; the cosine process is sampled by blended")
         if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
             raise ValueError("respaced_steps must not exceed timesteps")
         return self
