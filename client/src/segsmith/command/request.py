@@ -20,6 +20,7 @@ from segsmith_shared.plans.specs import (
     PipelineSpec,
     Recipe,
     SegmentationStudySpec,
+    Strategy,
 )
 from segsmith_shared.problems import InvalidInput
 
@@ -45,6 +46,7 @@ class RunOptions:
     preset: str = "tiny-cpu"
     k: int = 4
     seed: int = 0
+    strategy: Strategy = "per_cluster"
     samples_per_source: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, list[str]] | None = None
@@ -64,9 +66,10 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
     preset = preset_named(options.preset).with_overrides(overrides)
     tests = tuple(tests)
     try:
-        recipes = [Recipe(overrides=overrides, generate_jobs=options.jobs)]
+        recipes = [Recipe(overrides=overrides, strategy=options.strategy, generate_jobs=options.jobs)]
         if options.beside_paper:
-            recipes.append(paper_recipe(preset, options.beside_paper, models=_clustering(options).k))
+            models = _clustering(options).k if options.strategy == "per_cluster" else 1
+            recipes.append(paper_recipe(preset, options.beside_paper, models))
         return PipelineSpec(
             name=options.name,
             pairs=pairs,

@@ -22,7 +22,7 @@ from segsmith.command.request import (
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
 from segsmith_shared.plans.pipeline import plan_pipeline
-from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
+from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef, Strategy
 from segsmith_shared.problems import InvalidInput
 
 TRAIN, TEST = "train", "test"
@@ -44,6 +44,12 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
     preset: Annotated[str, typer.Option(help="Size and compute: segsmith preset list.")] = "tiny-cpu",
     k: Annotated[int, typer.Option(min=1, help="Number of clusters, each with a model of its own.")] = 4,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(
+            help="A network per cluster, one without clusters (full), or one that is told them (conditioned)."
+        ),
+    ] = "per_cluster",
     clusters: Annotated[Path | None, typer.Option(help="JSON of a clustering instead: {cluster: [names]}.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     samples_per_source: Annotated[int | None, typer.Option(min=1, help="The preset's unless given.")] = None,
@@ -71,6 +77,7 @@ def run(
         preset=preset,
         k=k,
         seed=seed,
+        strategy=strategy,
         samples_per_source=samples_per_source,
         overrides=dict(map(parse_override, set_ or [])),
         clusters=read_clusters(clusters, k) if clusters else None,

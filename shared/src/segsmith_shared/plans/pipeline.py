@@ -110,6 +110,8 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
     """
     threads = spec.torch_threads or torch_threads
     presets = {recipe.name: preset_of(spec, recipe) for recipe in spec.recipes}
+    for recipe in spec.recipes:
+        _check_guidance(recipe, presets[recipe.name])
     _check_size(spec, source_count)
     plan = PipelinePlan()
     generated = _plan_recipes(plan, spec, presets, source_count, threads)
@@ -139,6 +141,14 @@ def _check_size(spec: PipelineSpec, source_count: int) -> None:
         raise DatasetTooSmall(
             f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
             hint=f"Add pairs, or ask for k of at most {source_count}.",
+        )
+
+
+def _check_guidance(recipe: Recipe, preset: Preset) -> None:
+    if preset.sampling.guidance != 1 and recipe.strategy != "conditioned":
+        raise InvalidInput(
+            f"Recipe {recipe.name} asks for guidance, but its networks are told no cluster.",
+            hint="Leave sampling.guidance at 1, or choose strategy `conditioned`.",
         )
 
 
@@ -179,12 +189,18 @@ def _plan_recipes(
             )
             for share in range(shares)
         )
-        if recipe.strategy == "per_cluster":
-            shared_id = None
-            if warm_start_preset := warm_start_of(preset):
+        if recipe.strategy != "full":
+            shared_id, together = None, recipe.strategy == "conditioned"
+            if not together and (warm_start_preset := warm_start_of(preset)):
                 name = f"train {recipe.name}, all pairs first"
                 shared_id = _plan_training(plan, spec, recipe, warm_start_preset, name, threads)
-            order = TrainingOrder(recipe=recipe.name, preset=document, needed_by=job_ids, warm_start_job_id=shared_id)
+            order = TrainingOrder(
+                recipe=recipe.name,
+                preset=document,
+                needed_by=job_ids,
+                together=together,
+                warm_start_job_id=shared_id,
+            )
             orders.append(order)
         generated[recipe.name] = (generation.id, job_ids)
         plan.cost += _recipe_cost(spec, recipe, preset, source_count)

@@ -14,6 +14,8 @@ Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][
 SliceSeconds = Annotated[float | None, Field(gt=0, description="the installation's unless given")]
 Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
 Geometry = Literal["letterbox", "squash", "crop"]
+Strategy = Literal["per_cluster", "full", "conditioned"]
+"""One network per cluster (the paper), one that knows no clusters (its ablation), or one that is told the cluster."""
 
 
 class Frozen(BaseModel):
@@ -67,7 +69,7 @@ class Recipe(Frozen):
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="fields of the preset, nested or dotted: sampling.samples_per_source, …"
     )
-    strategy: Literal["per_cluster", "full"] = "per_cluster"
+    strategy: Strategy = "per_cluster"
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
     generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
 
@@ -152,11 +154,15 @@ class ImportSpec(Frozen):
 
 
 class TrainingOrder(Frozen):
-    """What a cluster job hands on: train this recipe once per cluster, then let these generate jobs start."""
+    """What a cluster job hands on: train this recipe, then let these generate jobs start.
+
+    Once per cluster, or `together`: one network that is told the cluster.
+    """
 
     recipe: str
     preset: dict[str, Any]
     needed_by: tuple[UUID, ...]
+    together: bool = False
     warm_start_job_id: UUID | None = None
 
 
@@ -171,7 +177,7 @@ class ClusterJobSpec(Frozen):
 
 
 class TrainJobSpec(Frozen):
-    """`cluster` and `clustering_id` are absent where all pairs are trained on.
+    """Without `cluster` all pairs are trained on; with a `clustering_id` beside, the network is told their clusters.
 
     With `warm_start_job_id` the training starts from the model of that job.
     """
@@ -204,7 +210,7 @@ class GenerationOrder(Frozen):
     pairs: PartRef
     geometry: Geometry
     preset: dict[str, Any]
-    strategy: Literal["per_cluster", "full"]
+    strategy: Strategy
     source_limit: int | None
     seed: Seed
 

@@ -71,6 +71,27 @@ def test_a_model_of_all_pairs_has_nothing_to_start_from() -> None:
     assert [job.name for job in plan.jobs if job.kind == "train"] == ["train Diff"]
 
 
+def test_one_network_that_is_told_the_cluster_costs_one_training() -> None:
+    plan = planned(recipes=(Recipe(strategy="conditioned"), Recipe(name="Paper")))
+    cluster = next(job for job in plan.jobs if job.kind == "cluster")
+    assert [order["together"] for order in cluster.spec.model_dump()["trainings"]] == [True, False]
+    told, paper = (amount(plan, f"{name}: training (at most)", "images") for name in ("Diff", "Paper"))
+    assert 4 * told == paper
+
+
+def test_guidance_costs_twice_and_needs_a_network_that_is_told_the_cluster() -> None:
+    guided = {"sampling.guidance": 2.0}
+    plain, twice = (
+        amount(
+            planned(recipes=(Recipe(strategy="conditioned", overrides=over),)), "Diff: each sample", "U-Net evaluations"
+        )
+        for over in ({}, guided)
+    )
+    assert twice == 2 * plain
+    with pytest.raises(InvalidInput, match="told no cluster"):
+        planned(recipes=(Recipe(overrides=guided),))
+
+
 def test_the_full_strategy_trains_one_model_without_waiting_for_clusters() -> None:
     plan = planned(recipes=(Recipe(strategy="full"),))
     train = next(job for job in plan.jobs if job.kind == "train")

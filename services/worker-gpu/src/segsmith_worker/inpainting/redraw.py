@@ -67,12 +67,15 @@ def redraw(
     seeds: Sequence[int],
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
+    *,
+    clusters: Sequence[int] | None = None,
 ) -> RedrawResult:
     """Make one pair per source uint8 (B, 4, H, W), label 0 or 255, for any B; `sources` may be None for `full`.
 
     Works in batches of exactly `spec.batch`, the last one filled up with repeats that are dropped again: so a pair is
     bit-equal whatever its neighbours, order and worker, on the same thread count. Raises `ModelCannotRedraw`.
-    `on_evaluation` counts within each batch; what it raises ends the run.
+    `on_evaluation` counts within each batch; what it raises ends the run. `clusters`, one per source, is told to a
+    model that was trained to be told.
     """
     _check_model(model, spec)
     if sources is None:
@@ -82,7 +85,8 @@ def redraw(
     for start in range(0, len(seeds), spec.batch):
         chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
         count = min(spec.batch, len(seeds) - start)
-        parts.append(_redraw_batch(model, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
+        told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], spec.guidance)
+        parts.append(_redraw_batch(told, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
     return _joined(parts)
 
 
