@@ -346,7 +346,7 @@ _ROWS = (
         ),
         diffusion=_AWARE_DIFFUSION,
         training=_AWARE_TRAINING.model_copy(
-            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 4, "micro_batch": 4, "images_total": 2_400}
+            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 4, "micro_batch": 4, "images_total": 4_000}
         ),
         sampling=_AWARE_SAMPLING,
     ),
