@@ -1,6 +1,7 @@
 """A planted copy is always found, in whatever guise; what is new is left alone, and what is flagged says why."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
@@ -31,6 +32,7 @@ EXTRACTOR = BuiltInExtractor()
 TRAINING, NEW = 36, 40
 
 
+@lru_cache
 def drawn(first: int, count: int, side_px: int = 64) -> Pictures:
     pairs = [draw_pair(21, first + index, side_px) for index in range(count)]
     regions = [grown(label, round(20 * side_px / 256)) for _, label in pairs]
