@@ -20,8 +20,10 @@ from segsmith_evaluator.memorisation import (
 )
 from segsmith_evaluator.metrics.authenticity import authentic
 from segsmith_evaluator.metrics.figures import share_figure
-from segsmith_evaluator.metrics.likeness import alignments, match, structures
+from segsmith_evaluator.metrics.likeness import alignments, brightness, match, structures
 from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.pairs.geometry import Geometry, to_model_arrays
+from segsmith_shared.pairs.pair import Pair
 from segsmith_shared.storage.pair_arrays import images_of, labels_of
 from segsmith_shared.vision.features import BuiltInExtractor, Interrupted
 from tests.fixtures.pair_folders import REAL_DATA, needs_real_data
@@ -76,14 +78,14 @@ GUISES: dict[str, Callable[[Array], Array]] = {
 
 
 @pytest.mark.parametrize("guise", GUISES)
-@pytest.mark.parametrize("side_px", [32, 64, 256])
+@pytest.mark.parametrize("side_px", [32, 64, 128])
 def test_a_planted_copy_of_a_whole_picture_is_always_found(guise: str, side_px: int) -> None:
-    known, held_out = drawn(0, 16, side_px), drawn(500, 16, side_px)
+    known, held_out = drawn(0, 12, side_px), drawn(500, 12, side_px)
     copies = np.stack([GUISES[guise](image) for image in known.images])
-    sources = np.roll(np.arange(16), 1)  # made from another picture, so they say
+    sources = np.roll(np.arange(12), 1)  # made from another picture, so they say
     check = check_copies(Pictures(copies, known.regions), sources, known, EXTRACTOR, held_out=held_out)
     assert check.whole_copies.all()
-    assert (check.whole.place == np.arange(16)).all()
+    assert (check.whole.place == np.arange(12)).all()
     assert ("mirror" in guise or guise == "all at once") == all(way.mirrored for way in check.whole.alignments)
 
 
@@ -180,7 +182,7 @@ def test_copies_are_not_authentic_and_the_yardstick_of_held_out_pictures_stands_
 
 
 def test_likeness_is_what_a_plain_loop_over_alignments_finds() -> None:
-    shapes = structures(KNOWN.images[:4]), structures(HELD_OUT.images[:3])
+    shapes = structures(brightness(KNOWN.images[:4])), structures(brightness(HELD_OUT.images[:3]))
     found = match(*shapes, KNOWN.regions[:4], shift_px=1)
     for template, region, row in zip(shapes[0], KNOWN.regions[:4], found.likeness, strict=True):
         for picture, likeness in zip(shapes[1], row, strict=True):
@@ -216,38 +218,32 @@ class TestRealPolyps:
 
     pytestmark = needs_real_data
 
-    @pytest.fixture(scope="class")
-    def polyps(self) -> tuple[Pictures, Pictures]:
-        return real_polyps("paper-348.txt"), real_polyps("test-200.txt")
-
-    @pytest.mark.parametrize("calibrated_on_others", [False, True])
-    def test_of_polyps_never_trained_on_at_most_five_percent_are_flagged(
-        self, polyps: tuple[Pictures, Pictures], calibrated_on_others: bool
-    ) -> None:
-        known, new = polyps
+    def test_of_polyps_never_trained_on_at_most_five_percent_are_flagged(self) -> None:
+        known, new = real_polyps("paper-348.txt"), real_polyps("test-200.txt")
         first, second = (Pictures(new.images[half::2], new.regions[half::2]) for half in (0, 1))
-        held_out = second if calibrated_on_others else None
-        check = check_copies(first, np.full(100, -1), known, EXTRACTOR, held_out=held_out)
+        check = check_copies(first, np.full(100, -1), known, EXTRACTOR, held_out=second)
         assert check.near_copies.mean() <= 0.05
+        alone = [
+            found.likeness > max(LIKENESS_FLOOR, limit.training_quantile or 0)
+            for found, limit in ((check.whole, check.limits.whole), (check.region, check.limits.region))
+        ]
+        assert np.logical_or(*alone).mean() <= 0.05  # calibrated on the training pictures, nothing held out
 
-    @pytest.mark.parametrize("guise", GUISES)
-    def test_a_planted_copy_of_a_region_is_always_found(self, polyps: tuple[Pictures, Pictures], guise: str) -> None:
-        known, new = polyps
-        chosen = np.arange(0, 348, 12)
-        donors = np.roll(chosen, 1)
-        pasted = np.stack([GUISES[guise](known.images[donor]) for donor in donors])
-        samples = Pictures(
-            np.where(known.regions[chosen][..., None], pasted, known.images[chosen]), known.regions[chosen]
+    def test_a_region_copied_from_another_polyp_is_always_found_in_whatever_guise(self) -> None:
+        known = real_polyps("paper-348.txt")
+        places = np.tile(np.arange(0, 348, 29), len(GUISES))
+        donors = np.repeat(list(GUISES), 12), (places + 29) % 348
+        pasted = np.stack([GUISES[guise](known.images[donor]) for guise, donor in zip(*donors, strict=True)])
+        samples = redrawn(
+            Pictures(known.images[places], known.regions[places]), Pictures(pasted, known.regions[places])
         )
-        check = check_copies(samples, chosen, known, EXTRACTOR, held_out=new)
+        check = check_copies(samples, places, known, EXTRACTOR)
         assert check.region_copies.all()
-        assert (check.region.place == donors).all()
+        assert (check.region.place == donors[1]).all()
 
 
+@lru_cache
 def real_polyps(ids: str) -> Pictures:
-    from segsmith_shared.pairs.geometry import Geometry, to_model_arrays
-    from segsmith_shared.pairs.pair import Pair
-
     folder = REAL_DATA / "kvasir-seg"
     squares = []
     for name in (folder / ids).read_text().split():

@@ -16,16 +16,18 @@ from segsmith_evaluator.metrics.authenticity import authentic
 from segsmith_evaluator.metrics.copies import Authenticity, Comparison, Threshold
 from segsmith_evaluator.metrics.figures import Figure, OnCount, share_figure
 from segsmith_evaluator.metrics.likeness import (
-    Alignment,
+    Brightness,
     Matches,
-    Structures,
-    alignments,
+    Nearest,
+    brightness,
     comparable,
     compared_regions,
     match,
+    nearest_of,
     structures,
 )
 from segsmith_evaluator.metrics.region import region_crops
+from segsmith_evaluator.metrics.region_likeness import nearest_by_region
 from segsmith_shared.vision.features import FeatureExtractor, Features
 
 Images = NDArray[np.uint8]
@@ -38,7 +40,7 @@ OnStage = Callable[[str, int, int], bool | None]
 FALSE_ALARM_SHARE = 0.02
 """Of real pictures, in each of two comparisons: together under 5 %, with room for the chance of a small set."""
 LIKENESS_FLOOR = 0.75
-"""Of real polyps at 64 px 99 % are less like any other, by region too, and a JPEG copy is above .9."""
+"""Of real polyps at 64 px 98 % are less like any other, by region too, and a JPEG copy of them is above .88."""
 LIKENESS_CAP = 0.9
 """Training pictures that repeat each other would raise the threshold until no copy was found: it ends here."""
 CROP_SIDE_PX = 128
@@ -50,15 +52,6 @@ class Pictures:
 
     images: Images
     regions: Regions
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Of each picture the most alike training picture among those it may be compared with: place and likeness (n,)."""
-
-    place: Places
-    likeness: Likeness
-    alignments: tuple[Alignment, ...]
 
 
 @dataclass(frozen=True)
@@ -128,19 +121,18 @@ def check_copies(
     """
     if not 0 < len(samples.images) == len(samples.regions) == len(sources) or len(training.images) < 2:
         raise ValueError("there must be samples, each with a region and a source, and two training pictures")
-    known = structures(training.images)
-    others = _others(len(known), groups)
-    among = _compare(known, training.regions, known, "training pictures", on_step)
-    real, further = among.best(others, others), None
+    known = _Known(brightness(training.images), on_step)
+    others = _others(len(training.images), groups)
+    real, further = known.best(training, "training pictures", others, others), None
     if held_out is not None and len(held_out.images):
-        further = _compare(structures(held_out.images), held_out.regions, known, "held-out pictures", on_step).best()
+        further = known.best(held_out, "held-out pictures")
     limits = Limits(
         threshold_of(real.whole.likeness, further.whole.likeness if further else None),
         threshold_of(real.region_likeness, further.region_likeness if further else None),
     )
-    related = ~others | (among.whole.likeness > limits.whole.value)
+    related = ~others | (real.whole_matches.likeness > limits.whole.value)
     own = related[sources] & (sources >= 0)[:, None]
-    best = _compare(structures(samples.images), samples.regions, known, "samples", on_step).best(~own)
+    best = known.best(samples, "samples", ~own)
     whole_copies, region_copies = best.flagged(limits)
     authentic_whole, authentic_region, nearest_features = _authenticity(samples, training, held_out, extractor, on_step)
     return CopyCheck(
@@ -187,6 +179,7 @@ def quantile_above(likeness: Likeness, share: float = FALSE_ALARM_SHARE) -> floa
 class _Best:
     """The most alike training picture of each picture, whole and by region, and which regions could be compared."""
 
+    whole_matches: Matches
     whole: Nearest
     region: Nearest
     comparable: Flags
@@ -202,34 +195,25 @@ class _Best:
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """Matches of pictures with all training pictures."""
+class _Known:
+    """The training pictures (m, s, s), with which everything is compared."""
 
-    whole: Matches
-    region: Matches
-    comparable: Flags
+    bright: Brightness
+    on_step: OnStage | None
 
-    def best(self, whole_with: Flags | None = None, region_with: Flags | None = None) -> _Best:
-        """Among the training pictures that each may be compared with, bool (n, m); among all unless given."""
-        return _Best(_nearest(self.whole, whole_with), _nearest(self.region, region_with), self.comparable)
-
-
-def _compare(
-    templates: Structures, regions: Regions, known: Structures, what: str, on_step: OnStage | None
-) -> _Compared:
-    regions = compared_regions(regions)
-    return _Compared(
-        match(templates, known, on_step=_stage(on_step, f"{what}, whole")),
-        match(templates, known, regions, on_step=_stage(on_step, f"{what}, region")),
-        comparable(regions),
-    )
-
-
-def _nearest(found: Matches, allowed: Flags | None) -> Nearest:
-    likeness = found.likeness if allowed is None else np.where(allowed, found.likeness, np.float32(-1))
-    place = likeness.argmax(axis=1)
-    rows, ways = np.arange(len(place)), alignments(found.shift_px)
-    return Nearest(place, likeness[rows, place], tuple(ways[way] for way in found.alignment[rows, place]))
+    def best(
+        self, pictures: Pictures, what: str, whole_with: Flags | None = None, region_with: Flags | None = None
+    ) -> _Best:
+        """Of the training pictures that each may be compared with, bool (n, m); of all unless given."""
+        bright, regions = brightness(pictures.images), compared_regions(pictures.regions)
+        matches = match(structures(bright), structures(self.bright), on_step=_stage(self.on_step, f"{what}, whole"))
+        on_region = _stage(self.on_step, f"{what}, region")
+        return _Best(
+            matches,
+            nearest_of(matches, whole_with),
+            nearest_by_region(bright, regions, self.bright, region_with, on_step=on_region),
+            comparable(regions),
+        )
 
 
 def _others(count: int, groups: Sequence[int | None] | None) -> Flags:
