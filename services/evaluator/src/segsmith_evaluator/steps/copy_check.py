@@ -159,7 +159,7 @@ def _close_pair(check: CopyCheck, place: int, sample_names: Sequence[str], train
         sample=sample_names[place],
         training=training_names[int(nearest.place[place])],
         comparison=comparison,
-        likeness=float(nearest.likeness[place]),
+        likeness=min(1.0, float(nearest.likeness[place])),  # rounding may exceed 1
         threshold=threshold.value,
         near_copy=bool(check.near_copies[place]),
         of_own_source=bool(check.of_own_source[place]) and comparison == "region",
@@ -211,11 +211,9 @@ def _notes(check: CopyCheck, *, stand_in: bool, dropped: bool) -> Iterator[str]:
 def _caption(pair: ClosePair) -> str:
     whose = "own source" if pair.of_own_source else pair.training
     verdict = "NEAR-COPY of" if pair.near_copy else "most like"
+    how = "by its region" if pair.comparison == "region" else "as a whole"
     moved = ", mirrored" if pair.mirrored else ""
-    return (
-        f"{pair.sample}: {verdict} {whose} by {pair.comparison}, {pair.likeness:.2f} "
-        f"(threshold {pair.threshold:.2f}){moved}"
-    )
+    return f"{pair.sample}: {verdict} {whose} {how}, {pair.likeness:.2f} (threshold {pair.threshold:.2f}){moved}"
 
 
 def _laid_over(known: ByteArray, pair: ClosePair, scale: float) -> ByteArray:
