@@ -56,6 +56,7 @@ class RunOptions:
     jobs: int = 1
     threads: int | None = None
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    drop_near_copies: bool = False
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
@@ -80,6 +81,7 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             recipes=tuple(recipes),
             evaluation=options.evaluation,
             segmentation=_segmentation(options) if tests else None,
+            drop_near_copies=options.drop_near_copies,
             torch_threads=options.threads,
         )
     except ValidationError as error:

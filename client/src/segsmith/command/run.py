@@ -60,6 +60,9 @@ def run(
     segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
     ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
+    drop_near_copies: Annotated[
+        bool, typer.Option("--drop-near-copies", help="Leave near-copies of training pictures out of the sets.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Jobs that share the drawing, for several workers.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
@@ -87,6 +90,7 @@ def run(
         jobs=jobs,
         threads=threads,
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
+        drop_near_copies=drop_near_copies,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)

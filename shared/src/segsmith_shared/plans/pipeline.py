@@ -121,8 +121,10 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
         for index in range(1, presets[recipe].sampling.samples_per_source + 1)
     }
     job_of_set = {label: generated[label.rpartition("-")[0]][1] for label in sets}
-    ends = _plan_evaluations(plan, spec, sets, job_of_set, threads)
-    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
+    evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
+    if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
+        job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
+    ends = [*evaluations.values(), *_plan_segmentation(plan, spec, sets, job_of_set, threads)]
     ends += [job_id for _, job_ids in generated.values() for job_id in job_ids]
     report = ReportJobSpec(pipeline_id=pipeline_id)
     # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
@@ -267,11 +269,12 @@ def _plan_evaluations(
     sets: dict[str, tuple[UUID, int]],
     job_of_set: dict[str, tuple[UUID, ...]],
     threads: int,
-) -> list[UUID]:
+) -> dict[str, UUID]:
+    """Returns set -> id of its evaluate job; nothing where no evaluation is asked for."""
     if spec.evaluation is None:
-        return []
-    return [
-        plan.add(
+        return {}
+    return {
+        label: plan.add(
             "evaluate",
             f"evaluate {label}",
             CPU,
@@ -285,11 +288,12 @@ def _plan_evaluations(
                 seed=spec.seed,
                 torch_threads=threads,
                 allow_stand_ins=spec.allow_stand_ins,
+                drop_near_copies=spec.drop_near_copies,
             ),
             job_of_set[label],
         )
         for label, (generation_id, index) in sets.items()
-    ]
+    }
 
 
 def _plan_segmentation(

@@ -128,8 +128,18 @@ class PipelineSpec(Frozen):
     recipes: tuple[Recipe, ...] = Field((Recipe(),), min_length=1, max_length=10)
     evaluation: EvaluationSpec | None = Field(default_factory=EvaluationSpec)
     segmentation: SegmentationStudySpec | None = Field(default_factory=SegmentationStudySpec)
+    drop_near_copies: bool = Field(
+        False,
+        description="leave samples that are near-copies of training pictures out of the sets, before segmentation",
+    )
     torch_threads: int | None = Field(None, ge=1, le=256, description="of every job; the installation's unless given")
     allow_stand_ins: bool = Field(True, description="run on built-in features where pretrained weights are missing")
+
+    @model_validator(mode="after")
+    def _near_copies_are_found_by_evaluation(self) -> Self:
+        if self.drop_near_copies and self.evaluation is None:
+            raise ValueError("drop_near_copies needs `evaluation`, which finds them")
+        return self
 
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
@@ -225,6 +235,7 @@ class EvaluateJobSpec(Frozen):
     seed: Seed
     torch_threads: int
     allow_stand_ins: bool = True
+    drop_near_copies: bool = False
 
 
 class SegmentJobSpec(Frozen):

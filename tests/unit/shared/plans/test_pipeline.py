@@ -124,6 +124,37 @@ def test_each_arm_is_trained_once_per_seed_after_the_sets_it_eats() -> None:
     assert len({job.spec.model_dump()["seed"] for job in segments}) == 2
 
 
+def test_segmentation_does_not_wait_for_evaluation_unless_near_copies_are_to_be_dropped() -> None:
+    jobs = planned().jobs
+    needed = {job_id for job in jobs if job.kind == "segment" for job_id in job.needs}
+    assert not needed & {job.id for job in jobs if job.kind == "evaluate"}
+
+
+def test_where_near_copies_are_dropped_an_arm_is_trained_after_the_evaluation_of_each_set_it_eats() -> None:
+    study = SegmentationStudySpec(
+        seeds=1,
+        arms=(
+            ArmSpec(name="real"),
+            ArmSpec(name="one", real=False, sets=("Diff-1",)),
+            ArmSpec(name="both", real=False, sets=("Diff-1", "Diff-2")),
+        ),
+    )
+    recipe = Recipe(overrides={"sampling.samples_per_source": 2})
+    plan = planned(segmentation=study, recipes=(recipe,), drop_near_copies=True)
+    first, second = (job.id for job in plan.jobs if job.kind == "evaluate")
+    assert [set(job.needs) for job in plan.jobs if job.kind == "segment"] == [set(), {first}, {first, second}]
+    assert all(job.spec.model_dump()["drop_near_copies"] for job in plan.jobs if job.kind == "evaluate")
+    known: set[UUID] = set()
+    for job in plan.jobs:
+        assert set(job.needs) <= known
+        known.add(job.id)
+
+
+def test_near_copies_cannot_be_dropped_by_a_run_that_evaluates_nothing() -> None:
+    with pytest.raises(ValidationError, match="drop_near_copies needs"):
+        planned(drop_near_copies=True, evaluation=None)
+
+
 def test_more_clusters_than_pairs_are_refused_with_what_to_do() -> None:
     with pytest.raises(DatasetTooSmall) as refused:
         planned(3)
