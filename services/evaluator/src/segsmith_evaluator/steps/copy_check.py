@@ -83,7 +83,7 @@ def checked_set(
     findings = findings_of(
         check, names, training_names, stand_in=extractor.stand_in, sheet_name=name_of_sheet(label), dropped=dropped
     )
-    near_copies = [inputs.samples[place].id for place in np.flatnonzero(check.near_copies)]
+    near_copies = [inputs.samples[place].id for place in np.flatnonzero(check.near_copies).tolist()]
     return CheckedSet(findings, closest_sheet(check, findings, samples, training), near_copies)
 
 
