@@ -181,10 +181,6 @@ class Network:
         return self._loaded[1]
 
 
-def _stored_already(session: Session, job_id: UUID) -> set[tuple[UUID, int]]:
-    return set(session.exec(select(Sample.source_pair_id, Sample.sample_index).where(Sample.job_id == job_id)))
-
-
 def _make(
     context: StepContext,
     order: GenerationOrder,
