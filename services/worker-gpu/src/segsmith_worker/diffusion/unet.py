@@ -45,13 +45,34 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """x (B, 4 or 5, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, 4 or 8, H, W)."""
-        embedding = self.time_embed(time_embedding(times, self.base_channels).to(x.dtype))
+        embedding = self._embedded(x, times)
+        return self._decoded(self._encoded(x, embedding), embedding)
+
+    def forward_with_encoder(self, x: Tensor, times: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `forward` and `encode` give, for one evaluation."""
+        embedding = self._embedded(x, times)
+        maps = self._encoded(x, embedding)
+        return self._decoded([*maps], embedding), maps
+
+    def encode(self, x: Tensor, times: Tensor) -> list[Tensor]:
+        """The feature maps after each input stage, finest first: about a third of an evaluation."""
+        return self._encoded(x, self._embedded(x, times))
+
+    def _embedded(self, x: Tensor, times: Tensor) -> Tensor:
+        embedding: Tensor = self.time_embed(time_embedding(times, self.base_channels).to(x.dtype))
+        return embedding
+
+    def _encoded(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
         hidden = x.contiguous(memory_format=self.layout)
-        skips: list[Tensor] = []
+        maps: list[Tensor] = []
         for stage in self.input_blocks:
             hidden = stage(hidden, embedding)
-            skips.append(hidden)
-        hidden = self.middle_block(hidden, embedding)
+            maps.append(hidden)
+        return maps
+
+    def _decoded(self, skips: list[Tensor], embedding: Tensor) -> Tensor:
+        """Empties `skips`, so that each map's memory is free as soon as it is read."""
+        hidden = self.middle_block(skips[-1], embedding)
         for stage in self.output_blocks:
             hidden = stage(torch.cat([hidden, skips.pop()], dim=1), embedding)
         output: Tensor = self.out(hidden)
