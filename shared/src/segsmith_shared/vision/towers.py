@@ -83,7 +83,9 @@ class BuiltInStyleTower:
             # the deviation's slope has no end where all pixels are equal, so a little variance is added
             parts += [maps.mean(dim=(2, 3)), (maps.var(dim=(2, 3)) + 1e-4).sqrt()]
             maps = functional.avg_pool2d(maps, 2)
-        return torch.cat(parts, dim=1)
+        vectors = torch.cat(parts, dim=1)
+        # as transformers' tokens are: bounded, so that guidance by them cannot run away however far a picture strays
+        return functional.layer_norm(vectors, vectors.shape[1:])
 
 
 class BuiltInTextureTower:
