@@ -13,6 +13,7 @@ from segsmith_shared.plans.presets import PRESETS, Preset, preset_named
 from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
 from segsmith_shared.plans.specs import (
+    ArmSpec,
     ClusteringSpec,
     EvaluationSpec,
     NamedPart,
@@ -22,6 +23,7 @@ from segsmith_shared.plans.specs import (
     SegmentationStudySpec,
     Strategy,
 )
+from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name
 from segsmith_shared.problems import InvalidInput
 
 PAPER = "Paper"
@@ -56,6 +58,7 @@ class RunOptions:
     jobs: int = 1
     threads: int | None = None
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    styling: Mapping[str, Any] | None = None
     drop_near_copies: bool = False
 
 
@@ -67,7 +70,12 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
     preset = preset_named(options.preset).with_overrides(overrides)
     tests = tuple(tests)
     try:
-        recipes = [Recipe(overrides=overrides, strategy=options.strategy, generate_jobs=options.jobs)]
+        styling = None if options.styling is None else dict(options.styling)
+        if styling is not None:
+            check_styling(StylingSpec().with_overrides(styling), preset)
+        recipes = [
+            Recipe(overrides=overrides, strategy=options.strategy, generate_jobs=options.jobs, styling=styling),
+        ]
         if options.beside_paper:
             models = _clustering(options).k if options.strategy == "per_cluster" else 1
             recipes.append(paper_recipe(preset, options.beside_paper, models))
@@ -160,4 +168,12 @@ def _clustering(options: RunOptions) -> ClusteringSpec:
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:
     default = options.preset if options.preset in SEGMENTATION_PRESETS else PAPER_SEGMENTATION_PRESET
     preset = segmentation_preset_named(options.segmentation_preset or default).preset
-    return SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    study = SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    if options.styling is None:
+        return study
+    styled = f"{styled_name(Recipe().name)}-1"
+    arms = (
+        ArmSpec(name="styled", real=False, sets=(styled,)),
+        ArmSpec(name="real + styled", real=True, sets=(styled,)),
+    )
+    return study.model_copy(update={"arms": (*study.arms, *arms)})

@@ -71,6 +71,9 @@ class Recipe(Frozen):
     )
     strategy: Strategy = "per_cluster"
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
+    styling: dict[str, Any] | None = Field(
+        None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
+    )
     generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
 
 
@@ -214,8 +217,26 @@ class GenerateJobSpec(Frozen):
     slice_seconds: SliceSeconds = None
 
 
+class StyleJobSpec(Frozen):
+    """The share `share` of `shares` of the samples that a generation of styled sets is made of."""
+
+    generation_id: UUID
+    share: int = Field(ge=0)
+    shares: int = Field(ge=1)
+    torch_threads: int
+    allow_stand_ins: bool = True
+    slice_seconds: SliceSeconds = None
+
+
+class StylingOrder(Frozen):
+    """Which generation's samples are styled, and how: a whole StylingSpec."""
+
+    generation_id: UUID
+    spec: dict[str, Any]
+
+
 class GenerationOrder(Frozen):
-    """The spec of a `Generation` row."""
+    """The spec of a `Generation` row; with `styling`, of one whose samples are another's, styled."""
 
     pairs: PartRef
     geometry: Geometry
@@ -223,6 +244,7 @@ class GenerationOrder(Frozen):
     strategy: Strategy
     source_limit: int | None
     seed: Seed
+    styling: StylingOrder | None = None
 
 
 class EvaluateJobSpec(Frozen):

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from segsmith_shared.plans.presets import Procedure
+from segsmith_shared.plans.presets import Preset, Procedure
 from segsmith_shared.problems import InvalidInput
 
 PROCEDURE_STYLING: dict[Any, dict[str, Any]] = {
@@ -38,6 +38,12 @@ class StylingOverrideRejected(InvalidInput):
     """An override names no field of styling, or gives a value beyond its limits."""
 
     title = "Styling cannot be changed in this way"
+
+
+class ModelCannotStyle(InvalidInput):
+    """The model was not trained for what styling asks of it."""
+
+    title = "The model cannot style in this way"
 
 
 class StylingSpec(BaseModel):
@@ -162,3 +168,24 @@ def styling_cost(spec: StylingSpec, samples: int) -> StylingCost:
         forwards=filled * (steps + inversion),
         backwards=filled * steps,
     )
+
+
+def check_styling(spec: StylingSpec, preset: Preset) -> None:
+    """Raises `ModelCannotStyle` where a model of this preset cannot do what the spec asks for."""
+    diffusion, training = preset.diffusion, preset.training
+    if spec.extent == "picture" and training.inpainting_aware and training.region_full_share == 0:
+        raise ModelCannotStyle(
+            "The model draws inside regions only: it never saw a whole-picture region in training.",
+            hint="Choose extent region, or train with region_full_share above 0.",
+        )
+    if diffusion.schedule == "linear" and spec.respaced_steps > diffusion.timesteps:
+        raise ModelCannotStyle(
+            f"The model has {diffusion.timesteps} noise levels, fewer than respaced_steps {spec.respaced_steps}.",
+            hint="Lower respaced_steps, and skipped_steps with it.",
+        )
+
+
+def styled_name(recipe: str) -> str:
+    """The recipe of the styled sets: Styled-Diff of Diff, Full-Styled-Diff of Full-Diff, as the paper names them."""
+    full = "Full-"
+    return f"{full}Styled-{recipe.removeprefix(full)}" if recipe.startswith(full) else f"Styled-{recipe}"

@@ -33,10 +33,10 @@ def drawn_pairs(seed: int, count: int) -> Tensor:
     return torch.from_numpy(stacked).movedim(3, 1).contiguous()
 
 
-def untrained(preset: Preset) -> DiffusionModel:
+def untrained(preset: Preset, clusters: int = 0) -> DiffusionModel:
     """Weights that differ from zero everywhere: a network that starts silent would hide what its branches do."""
     aware, learned = preset.training.inpainting_aware, preset.diffusion.learned_range
-    network = new_network(preset.network, region_channel=aware, learned_range=learned, seed=3)
+    network = new_network(preset.network, region_channel=aware, learned_range=learned, seed=3, clusters=clusters)
     generator = generator_for(3, "test-weights")
     weights = {
         name: value + torch.randn(value.shape, generator=generator) * 0.03
@@ -55,6 +55,12 @@ def aware() -> DiffusionModel:
 def paper() -> DiffusionModel:
     """Unconditional, ε, linear, learned variance."""
     return untrained(PAPER)
+
+
+@pytest.fixture(scope="session")
+def told() -> DiffusionModel:
+    """Inpainting-aware, and told one of three clusters."""
+    return untrained(AWARE, clusters=3)
 
 
 @pytest.fixture(params=["aware", "paper"])

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from segsmith_shared.plans.styling import StylingSpec
+from segsmith_shared.plans.styling import ModelCannotStyle, StylingSpec
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.styling.guidance import StyleStep, Towers
 from segsmith_worker.styling.losses import TERMS
-from segsmith_worker.styling.style import ModelCannotStyle, StyleResult, label_dice, style
+from segsmith_worker.styling.style import StyleResult, label_dice, style
 
 SEEDS = [11, 22, 33]
 SHORT: dict[str, Any] = {"respaced_steps": 6, "skipped_steps": 2, "batch": 2, "divergence_until": 2}
@@ -51,6 +51,21 @@ def test_a_batch_of_one_agrees_with_a_batch_of_three(model: DiffusionModel, scen
     one, three = scene.styled(model, batch=1), scene.styled(model, batch=3)
     assert (one.mask_channel - three.mask_channel).abs().max() < 1e-4
     assert (one.images.int() - three.images.int()).abs().max() <= 1
+
+
+def test_a_network_that_is_told_the_cluster_styles_in_the_manner_of_the_one_it_is_told(
+    told: DiffusionModel, scene: Scene
+) -> None:
+    spec = StylingSpec().with_overrides(SHORT)
+
+    def styled(clusters: list[int] | None) -> Tensor:
+        parts = (scene.towers, scene.contents, scene.targets, scene.regions, SEEDS, spec)
+        return style(told, *parts, clusters=clusters).mask_channel
+
+    first, mixed, untold = styled([0, 0, 0]), styled([0, 2, 0]), styled(None)
+    assert torch.equal(first[[0, 2]], mixed[[0, 2]])
+    assert not torch.equal(first[1], mixed[1])
+    assert not torch.equal(first, untold)
 
 
 def test_another_seed_gives_another_picture(model: DiffusionModel, scene: Scene) -> None:

@@ -6,6 +6,7 @@ STEPS = {
     JobKind.CLUSTER: "segsmith_worker.steps.cluster:run",
     JobKind.TRAIN: "segsmith_worker.steps.train:run",
     JobKind.GENERATE: "segsmith_worker.steps.generate:run",
+    JobKind.STYLE: "segsmith_worker.steps.style:run",
     JobKind.SEGMENT: "segsmith_worker.steps.segment:run",
     JobKind.PROBE: "segsmith_shared.jobs.probe:run",
 }
@@ -14,5 +15,6 @@ PRELOAD = [
     "segsmith_worker.steps.cluster",
     "segsmith_worker.steps.train",
     "segsmith_worker.steps.generate",
+    "segsmith_worker.steps.style",
     "segsmith_worker.steps.segment",
 ]

@@ -7,19 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segsmith_shared.plans.styling import StylingSpec
-from segsmith_shared.problems import InvalidInput
+from segsmith_shared.plans.styling import StylingSpec, check_styling
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.training import signed
 from segsmith_worker.inpainting.regions import opened_label
 from segsmith_worker.styling.colour import mapped_colours, within_unit_range
 from segsmith_worker.styling.guidance import OnStep, StyleBatch, StyleStep, Towers, restyled
-
-
-class ModelCannotStyle(InvalidInput):
-    """The model was not trained for what styling asks of it."""
-
-    title = "The model cannot style in this way"
 
 
 @dataclass(frozen=True)
@@ -46,6 +39,8 @@ def style(
     seeds: Sequence[int],
     spec: StylingSpec,
     on_step: OnStep | None = None,
+    *,
+    clusters: Sequence[int] | None = None,
 ) -> StyleResult:
     """Style inpainted pairs uint8 (B, 4, H, W), label 0 or 255, after real pictures uint8 (B, 3, H, W), for any B.
 
@@ -56,15 +51,17 @@ def style(
 
     Works in batches of exactly `spec.batch`, as redrawing does, and every sample depends on its own seed. Raises
     `ModelCannotStyle` and `StylingDiverged`. `on_step` counts within each batch; what it raises ends the run.
+    `clusters`, one per sample, is told to a model that was trained to be told.
     """
-    _check_model(model, spec)
+    check_styling(spec, model.preset)
     _check_inputs(model, contents, targets, regions, seeds)
     parts = []
     for start in range(0, len(seeds), spec.batch):
         chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
         count = min(spec.batch, len(seeds) - start)
+        told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], guidance=1.0)
         batch = _batch_of(
-            model, towers, contents[chosen], targets[chosen], regions[chosen], [seeds[at] for at in chosen], spec
+            told, towers, contents[chosen], targets[chosen], regions[chosen], [seeds[at] for at in chosen], spec
         )
         styled = restyled(batch, _of_first(count, on_step)).cpu()[:count]
         real = slice(start, start + count)
@@ -138,20 +135,6 @@ def _joined(parts: list[StyleResult]) -> StyleResult:
         torch.cat([part.mask_channel for part in parts]),
         torch.cat([part.label_drift for part in parts]),
     )
-
-
-def _check_model(model: DiffusionModel, spec: StylingSpec) -> None:
-    diffusion, training = model.preset.diffusion, model.preset.training
-    if spec.extent == "picture" and training.inpainting_aware and training.region_full_share == 0:
-        raise ModelCannotStyle(
-            "The model draws inside regions only: it never saw a whole-picture region in training.",
-            hint="Choose extent region, or train with region_full_share above 0.",
-        )
-    if diffusion.schedule == "linear" and spec.respaced_steps > diffusion.timesteps:
-        raise ModelCannotStyle(
-            f"The model has {diffusion.timesteps} noise levels, fewer than respaced_steps {spec.respaced_steps}.",
-            hint="Lower respaced_steps, and skipped_steps with it.",
-        )
 
 
 def _check_inputs(
