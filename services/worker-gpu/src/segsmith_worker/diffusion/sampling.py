@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segsmith_worker.device import to_device
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.schedule import (
     LinearSchedule,
@@ -66,7 +67,7 @@ def evaluate(
     model: DiffusionModel, x_t: Tensor, network_input: Tensor, levels: Levels, level: int
 ) -> tuple[Tensor, Tensor]:
     """One evaluation of the U-Net: the predicted x₀ (B, 4, H, W), unclipped, and its range output (B, 4 or 0, H, W)."""
-    times = levels.model_times[level].expand(len(x_t)).to(x_t.device)
+    times = torch.full((len(x_t),), float(levels.model_times[level]), dtype=torch.float64, device=x_t.device)
     output = model.predict(network_input, times)
     prediction, range_output = output[:, :4], output[:, 4:]
     alpha_bar, diffusion = levels.alphas_bar[level], model.preset.diffusion
@@ -84,7 +85,7 @@ def ancestral_step(
         return mean
     learned = range_output.shape[1] > 0
     log_variance = (
-        learned_log_variance(range_output, chain, level) if learned else posterior_log_variance(chain)[level].to(x_t)
+        learned_log_variance(range_output, chain, level) if learned else posterior_log_variance(chain)[level].to(x_t.dtype)
     )
     return mean + (0.5 * log_variance).exp() * noise
 
@@ -93,7 +94,7 @@ def ddim_step(
     x_t: Tensor, x0: Tensor, alpha_bar: Tensor, next_alpha_bar: Tensor, noise: Tensor, stochasticity: float
 ) -> Tensor:
     """One step to a cleaner level (Song et al. 2021, eq. 12 and 16): η = 0 is deterministic, η = 1 ancestral."""
-    alpha_bar, next_alpha_bar = alpha_bar.to(x_t), next_alpha_bar.to(x_t)
+    alpha_bar, next_alpha_bar = alpha_bar.to(x_t.dtype), next_alpha_bar.to(x_t.dtype)
     variance = (1 - next_alpha_bar) / (1 - alpha_bar) * (1 - alpha_bar / next_alpha_bar) * stochasticity**2
     direction = (1 - next_alpha_bar - variance).clamp_min(0).sqrt()
     epsilon = epsilon_from_x0(x_t, x0, alpha_bar)
@@ -124,7 +125,7 @@ def sample_unconditionally(
 
 def noise_like(model: DiffusionModel, seeds: Sequence[int], purpose: str, *position: int) -> Tensor:
     """Noise (len(seeds), 4, side, side) on the model's device; each row depends on its own seed."""
-    return normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)).to(model.device)
+    return to_device(normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)), model.device)
 
 
 def report(on_evaluation: OnEvaluation | None, done: int, total: int) -> None:

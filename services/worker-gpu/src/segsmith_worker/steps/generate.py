@@ -57,15 +57,16 @@ def run(context: StepContext) -> Outcome:
     batches = list(in_batches(draws, preset.sampling.batch))
     progress = Progress(context, generation_cost(preset, 1).steps_per_sample, len(batches))
     network = Network(context)
+    at_once = AtOnce(context, preset.sampling.batch)
     for number, batch in enumerate(batches):
         if all((draw.source.id, draw.sample_index) in done for draw in batch):
             continue
         if context.slice_is_over():
-            return SliceDone(state={})
+            return SliceDone(state=at_once.as_state())
         try:
-            rows = _make(context, order, preset, network.of(batch[0].model), batch, progress.of_batch(number))
+            rows = _make(context, order, preset, network.of(batch[0].model), batch, at_once, progress.of_batch(number))
         except StopAskedFor:
-            return Stopped(state={})
+            return Stopped(state=at_once.as_state())
         context.store(rows)
     return Finished(
         outputs={"samples": len(draws)},
@@ -156,13 +157,36 @@ class Progress:
     def of_batch(self, number: int) -> OnEvaluation:
         """The callback of one batch."""
 
+        furthest = 0  # a batch that memory forces into parts counts its evaluations anew in each
+
         def on_evaluation(report: SamplingReport) -> None:
-            done = number * self.evaluations + report.evaluations_done
+            nonlocal furthest
+            furthest = max(furthest, report.evaluations_done)
+            done = number * self.evaluations + furthest
             self.context.progress(done, self.batch_count * self.evaluations, "evaluations")
             if self.context.stop_requested():
                 raise StopAskedFor
 
         return on_evaluation
+
+
+class AtOnce:
+    """How many sources are redrawn at once: the preset's batch, or fewer once memory did not suffice; slices go on so."""
+
+    def __init__(self, context: StepContext, planned: int) -> None:
+        self._context = context
+        self.count = int((context.slice_state or {}).get("sources_at_once", planned))
+
+    def shrink(self, count: int) -> None:
+        """Go on with so many, and tell a person."""
+        self._context.message(
+            f"The device's memory does not hold {self.count} sources at once: {count} from now on.",
+            sources_at_once=count,
+        )
+        self.count = count
+
+    def as_state(self) -> dict[str, int]:
+        return {"sources_at_once": self.count}
 
 
 class Network:
@@ -187,14 +211,25 @@ def _make(
     preset: Preset,
     model: DiffusionModel,
     batch: Sequence[Draw],
+    at_once: AtOnce,
     on_evaluation: OnEvaluation,
 ) -> list[Sample]:
     squares = read_squares(context.objects, [draw.source for draw in batch], preset.network.side_px, order.geometry)
     seeds = [draw.seed for draw in batch]
     told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
-    result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation, clusters=told)
+    sampling = preset.sampling.model_copy(update={"batch": at_once.count})
+    result = redraw(
+        model,
+        torch.from_numpy(squares),
+        seeds,
+        sampling,
+        on_evaluation,
+        clusters=told,
+        on_smaller_batch=at_once.shrink,
+    )
+    drawn = preset.model_copy(update={"sampling": sampling.model_copy(update={"batch": at_once.count})})
     stored = store_samples(context.objects, squares, result)
-    return [_row(context, order, preset, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
+    return [_row(context, order, drawn, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
 
 
 def _row(
