@@ -11,6 +11,7 @@ from torch import Tensor
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.cost import evaluations_per_sample
 from segsmith_shared.plans.presets import Preset, SamplingSpec, preset_named
+from segsmith_worker.diffusion.memory import OutOfDeviceMemory
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import SamplingReport, sample_unconditionally
 from segsmith_worker.diffusion.training import TrainingState, train
@@ -246,3 +247,36 @@ def test_random_cluster_choice_draws_each_cluster_about_equally_and_repeats() ->
     assert min(np.bincount(chosen, minlength=4)) > 100
     own = spec.model_copy(update={"cluster_choice": "own"})
     assert choose_cluster(5, 1, 1, 3, 4, own) == 3
+
+
+def holding(model: DiffusionModel, most: int, batches: list[int]) -> DiffusionModel:
+    """The same model on a device that holds at most so many pictures at once."""
+    again = DiffusionModel.from_tensors(model.preset, model.network.state_dict())
+
+    def weigh(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if len(arguments[0]) > most:
+            raise torch.OutOfMemoryError
+        batches.append(len(arguments[0]))
+
+    again.network.register_forward_pre_hook(weigh)
+    return again
+
+
+def test_where_memory_runs_out_fewer_sources_are_redrawn_at_once_to_the_same_samples(
+    model: DiffusionModel, sources: Tensor
+) -> None:
+    batches: list[int] = []
+    told: list[int] = []
+    tight = holding(model, 2, batches)
+    result = redraw(tight, sources, SEEDS, spec_of(model, batch=8), on_smaller_batch=told.append)
+    assert told == [4, 2]
+    assert set(batches) == {2}
+    assert len(result.accepted) == 8
+    assert_equal(result, redraw(model, sources, SEEDS, spec_of(model, batch=2)), list(range(8)))
+    roomy = redraw(model, sources, SEEDS, spec_of(model, batch=8))
+    assert (result.mask_channel - roomy.mask_channel).abs().max() < 1e-3
+
+
+def test_a_model_that_fits_no_device_says_what_to_do(aware: DiffusionModel, sources: Tensor) -> None:
+    with pytest.raises(OutOfDeviceMemory, match="One picture at a time"):
+        redraw(holding(aware, 0, []), sources, SEEDS, spec_of(aware))

@@ -1,6 +1,6 @@
 """From real pairs to synthetic ones: redraw a region, read the label off the mask channel, accept or reject."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
+from segsmith_worker.device import to_device
+from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.diffusion.training import signed
@@ -69,24 +71,35 @@ def redraw(
     on_evaluation: OnEvaluation | None = None,
     *,
     clusters: Sequence[int] | None = None,
+    on_smaller_batch: Callable[[int], None] | None = None,
 ) -> RedrawResult:
     """Make one pair per source uint8 (B, 4, H, W), label 0 or 255, for any B; `sources` may be None for `full`.
 
     Works in batches of exactly `spec.batch`, the last one filled up with repeats that are dropped again: so a pair is
-    bit-equal whatever its neighbours, order and worker, on the same thread count. Raises `ModelCannotRedraw`.
-    `on_evaluation` counts within each batch; what it raises ends the run. `clusters`, one per source, is told to a
-    model that was trained to be told.
+    bit-equal whatever its neighbours, order and worker, on the same thread count. Where memory does not suffice, the
+    batch halves, `on_smaller_batch` is told, and the samples are the same up to rounding. `on_evaluation` counts within
+    each batch; what it raises ends the run. `clusters`, one per source, is told to a model that was trained to be told.
+    Raises `ModelCannotRedraw`, `OutOfDeviceMemory`.
     """
     _check_model(model, spec)
     if sources is None:
         sources = torch.zeros(len(seeds), 4, model.side_px, model.side_px, dtype=torch.uint8)
     _check_sources(model, sources, seeds)
-    parts = []
-    for start in range(0, len(seeds), spec.batch):
-        chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
-        count = min(spec.batch, len(seeds) - start)
+    parts: list[RedrawResult] = []
+    start, at_once = 0, spec.batch
+    while start < len(seeds):
+        chosen = [min(at, len(seeds) - 1) for at in range(start, start + at_once)]
         told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], spec.guidance)
-        parts.append(_redraw_batch(told, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
+        part = _redraw_batch(
+            told, sources[chosen], [seeds[at] for at in chosen], len(seeds) - start, spec, on_evaluation
+        )
+        if part is None:
+            at_once = halved(at_once, "sampling")
+            if on_smaller_batch is not None:
+                on_smaller_batch(at_once)
+            continue
+        parts.append(part)
+        start += at_once
     return _joined(parts)
 
 
@@ -106,12 +119,17 @@ def _redraw_batch(
     count: int,
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None,
-) -> RedrawResult:
+) -> RedrawResult | None:
+    """The first `count` pairs of one batch; None where the device's memory does not hold it."""
     label_masks = sources[:, 3].numpy() >= 128
     regions = redraw_regions(label_masks, spec)
     sampler = SAMPLERS[spec.sampler]
-    region = torch.from_numpy(regions)[:, None].float().to(model.device)
-    drawn = sampler(model, signed(sources).to(model.device), region, seeds, spec, on_evaluation).cpu()[:count]
+    region = to_device(torch.from_numpy(regions)[:, None], model.device).float()
+    known = signed(to_device(sources, model.device))
+    try:
+        drawn = sampler(model, known, region, seeds, spec, on_evaluation).cpu()[:count]
+    except torch.OutOfMemoryError:
+        return None
     images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     labels = np.stack([opened_label(mask, spec) for mask in drawn[:, 3].numpy() > 0])
     regions, label_masks, sources = regions[:count], label_masks[:count], sources[:count]

@@ -26,7 +26,7 @@ from segsmith_worker.device import device_name
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.inpainting.redraw import RedrawResult, choose_cluster, redraw
-from segsmith_worker.steps.drawing import Network, Progress, StopAskedFor, in_batches
+from segsmith_worker.steps.drawing import AtOnce, Network, Progress, StopAskedFor, in_batches
 from segsmith_worker.steps.sample_storage import DrawnPairs, StoredSample, store_samples
 
 
@@ -57,15 +57,16 @@ def run(context: StepContext) -> Outcome:
     batches = list(in_batches(draws, preset.sampling.batch))
     progress = Progress(context, generation_cost(preset, 1).steps_per_sample, len(batches))
     network = Network(context)
+    at_once = AtOnce(context, preset.sampling.batch)
     for number, batch in enumerate(batches):
         if all((draw.source.id, draw.sample_index) in done for draw in batch):
             continue
         if context.slice_is_over():
-            return SliceDone(state={})
+            return SliceDone(state=at_once.as_state())
         try:
-            rows = _make(context, order, preset, network.of(batch[0].model), batch, progress.of_batch(number))
+            rows = _make(context, order, preset, network.of(batch[0].model), batch, at_once, progress.of_batch(number))
         except StopAskedFor:
-            return Stopped(state={})
+            return Stopped(state=at_once.as_state())
         context.store(rows)
     return Finished(
         outputs={"samples": len(draws)},
@@ -136,21 +137,32 @@ def _make(
     preset: Preset,
     model: DiffusionModel,
     batch: Sequence[Draw],
+    at_once: AtOnce,
     on_evaluation: OnEvaluation,
 ) -> list[Sample]:
     squares = read_squares(context.objects, [draw.source for draw in batch], preset.network.side_px, order.geometry)
     seeds = [draw.seed for draw in batch]
     told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
-    result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation, clusters=told)
-    drawn = DrawnPairs(
+    sampling = preset.sampling.model_copy(update={"batch": at_once.count})
+    result = redraw(
+        model,
+        torch.from_numpy(squares),
+        seeds,
+        sampling,
+        on_evaluation,
+        clusters=told,
+        on_smaller_batch=at_once.shrink,
+    )
+    pictures = DrawnPairs(
         images=result.images.permute(0, 2, 3, 1).contiguous().numpy(),
         labels=result.labels.numpy(),
         regions=result.redraw_regions.numpy(),
         sources=images_of(squares),
         source_labels=labels_of(squares),
     )
-    stored = store_samples(context.objects, drawn)
-    return [_row(context, order, preset, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
+    drawn = preset.model_copy(update={"sampling": sampling.model_copy(update={"batch": at_once.count})})
+    stored = store_samples(context.objects, pictures)
+    return [_row(context, order, drawn, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
 
 
 def _row(
