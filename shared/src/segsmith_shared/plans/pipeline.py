@@ -116,6 +116,7 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
     presets = {recipe.name: preset_of(spec, recipe) for recipe in spec.recipes}
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name])
+        _check_labels(recipe, presets[recipe.name])
     _check_size(spec, source_count)
     _check_names(spec)
     plan = PipelinePlan()
@@ -171,6 +172,14 @@ def _check_size(spec: PipelineSpec, source_count: int) -> None:
         )
 
 
+def _check_labels(recipe: Recipe, preset: Preset) -> None:
+    if recipe.labels_from is not None and preset.sampling.label != "exchanged":
+        raise InvalidInput(
+            f"Recipe {recipe.name} names labels to draw to, but draws its own.",
+            hint="Set sampling.label to `exchanged`, or leave labels_from out.",
+        )
+
+
 def _check_guidance(recipe: Recipe, preset: Preset) -> None:
     if preset.sampling.guidance != 1 and recipe.strategy != "conditioned":
         raise InvalidInput(
@@ -208,6 +217,7 @@ def _plan_recipes(
                 preset=document,
                 strategy=recipe.strategy,
                 source_limit=recipe.source_limit,
+                labels_from=recipe.labels_from,
                 seed=seed_for(spec.seed, f"generation {recipe.name}"),
             ),
         )

@@ -71,6 +71,9 @@ class Recipe(Frozen):
     )
     strategy: Strategy = "per_cluster"
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
+    labels_from: PartRef | None = Field(
+        None, description="pairs whose labels are exchanged for the sources' own, e.g. drawn by hand; else the sources'"
+    )
     styling: dict[str, Any] | None = Field(
         None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
     )
@@ -244,6 +247,7 @@ class GenerationOrder(Frozen):
     strategy: Strategy
     source_limit: int | None
     seed: Seed
+    labels_from: PartRef | None = None
     styling: StylingOrder | None = None
 
 

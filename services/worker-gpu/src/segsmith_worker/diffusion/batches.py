@@ -12,6 +12,7 @@ from torch import Tensor
 from segsmith_shared.plans.presets import TrainingSpec
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_worker.device import to_device
+from segsmith_worker.diffusion.cropping import cropped
 from segsmith_worker.inpainting.regions import training_regions
 from segsmith_worker.randomness import generator_for
 
@@ -24,7 +25,7 @@ class DrawnBatch:
     """The images of one pass through the network, in as few bytes as they can be, all on one device.
 
     pairs uint8 (b, 4, H, W); region bool (b, 1, H, W) or None; noise float32 (b, 4, H, W); time float64 (b,) in 0..1;
-    told int64 (b,), the cluster of each, or None.
+    told int64 (b,), the cluster of each, or None; label_given bool (b,), whose labels are known, or None.
     """
 
     pairs: Tensor
@@ -32,6 +33,7 @@ class DrawnBatch:
     noise: Tensor
     time: Tensor
     told: Tensor | None
+    label_given: Tensor | None = None
 
     def to(self, device: torch.device) -> Self:
         """The same on another device; the host does not wait for the copy."""
@@ -59,7 +61,8 @@ class TrainingPairs:
     def draw(self, positions: range) -> DrawnBatch:
         """The images seen at these positions of the run, whoever asks."""
         chosen = self.pairs[[index_at(self.seed, at, len(self.pairs)) for at in positions]]
-        chosen = torch.stack([self._flipped(pair, at) for pair, at in zip(chosen, positions, strict=True)])
+        seen = zip(chosen, positions, strict=True)
+        chosen = torch.stack([self._flipped(cropped(pair, self.spec, self.seed, at), at) for pair, at in seen])
         region = None
         if self.spec.inpainting_aware:
             labels = chosen[:, 3].numpy() >= 128
@@ -67,7 +70,13 @@ class TrainingPairs:
         generators = [generator_for(self.seed, "train-noise", at) for at in positions]
         noise = torch.stack([torch.randn(chosen.shape[1:], generator=g) for g in generators])
         time = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
-        return DrawnBatch(chosen, region, noise, time, self._told(positions))
+        return DrawnBatch(chosen, region, noise, time, self._told(positions), self._label_given(positions))
+
+    def _label_given(self, positions: range) -> Tensor | None:
+        if not self.spec.label_given_share:
+            return None
+        draws = [numpy_generator_for(self.seed, "label-given", at).random() for at in positions]
+        return torch.tensor([draw < self.spec.label_given_share for draw in draws])
 
     def _flipped(self, pair: Tensor, position: int) -> Tensor:
         bits = seed_for(self.seed, "flip", position)

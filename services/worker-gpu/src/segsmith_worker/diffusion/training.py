@@ -15,13 +15,12 @@ from segsmith_shared.problems import Problem
 from segsmith_worker.diffusion.batches import DrawnBatch, Feed, TrainingPairs
 from segsmith_worker.diffusion.ema import decay_at, update_average
 from segsmith_worker.diffusion.execution import Execution, Gradients
-from segsmith_worker.diffusion.loss import hybrid_loss, mean_inside
+from segsmith_worker.diffusion.loss import balanced, hybrid_loss, mean_inside
 from segsmith_worker.diffusion.model import CLUSTER_TABLE, clusters_told
 from segsmith_worker.diffusion.schedule import (
     LinearSchedule,
     alpha_bar_from_log_snr,
     cosine_log_snr,
-    linear_schedule,
     q_sample,
     v_target,
 )
@@ -190,24 +189,39 @@ def batch_losses(
     """The loss of each image (b,), everything being on one device; `schedule` where the preset's is linear."""
     x0, noise, time = signed(batch.pairs), batch.noise, batch.time
     region = None if batch.region is None else batch.region.float()
+    if region is not None and batch.label_given is not None:
+        region = drawn_channels(region, batch.label_given)
+    counted = region
+    if preset.training.lesion_balance:
+        everywhere = torch.ones_like(x0[:, :1]) if region is None else region
+        counted = balanced(x0[:, 3:] > 0, everywhere, preset.training.lesion_balance)
     if schedule is None:
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), preset.diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
         output = network(network_input(x_t, x0, region), time * 1000, batch.told).float()
-        return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, region)
+        return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, counted)
     level = (time * schedule.steps).long()
     x_t = q_sample(x0, noise, schedule.alphas_bar[level])
     output = network(network_input(x_t, x0, region), schedule.model_times[level], batch.told).float()
     if not preset.diffusion.learned_range:
-        return mean_inside((output - noise) ** 2, region)
-    return mean_inside(hybrid_loss(output, x0, x_t, noise, level, schedule), region)
+        return mean_inside((output - noise) ** 2, counted)
+    return mean_inside(hybrid_loss(output, x0, x_t, noise, level, schedule), counted)
 
 
 def network_input(x_t: Tensor, known: Tensor, region: Tensor | None) -> Tensor:
-    """What the network sees: x_t (B, 4, H, W); with a region (B, 1, H, W) the known pixels outside it, and it."""
+    """What the network sees: x_t (B, 4, H, W); with a region (B, 1, H, W) the known pixels outside it, and it.
+
+    A region of four channels (`drawn_channels`) also leaves labels known inside it.
+    """
     if region is None:
         return x_t
-    return torch.cat([region * x_t + (1 - region) * known, region], dim=1)
+    return torch.cat([region * x_t + (1 - region) * known, region[:, :1]], dim=1)
+
+
+def drawn_channels(region: Tensor, label_given: Tensor) -> Tensor:
+    """What is drawn (B, 4, H, W): the region (B, 1, H, W) in all channels, less the label's where it is given (B,)."""
+    of_label = region * ~label_given[:, None, None, None]
+    return torch.cat([region.expand(-1, 3, -1, -1), of_label], dim=1)
 
 
 def _check_pairs(pairs: Tensor, preset: Preset) -> None:

@@ -39,6 +39,7 @@ class Draw:
     model: Model
     cluster: int | None
     seed: int
+    label_from: StoredPair | None = None
 
 
 def run(context: StepContext) -> Outcome:
@@ -82,7 +83,10 @@ def planned_draws(
     models = models_of(session, generation)
     if not models:
         raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
-    sources = chosen_sources(pairs_of(session, order.pairs), order)[spec.share :: spec.shares]
+    pairs = pairs_of(session, order.pairs)
+    sources = chosen_sources(pairs, order)[spec.share :: spec.shares]
+    labels = pairs_of(session, order.labels_from) if order.labels_from else pairs
+    exchanged = preset.sampling.label == "exchanged"
     manners = Manners.of(session, models)
     draws = []
     for index in range(1, preset.sampling.samples_per_source + 1):
@@ -90,8 +94,24 @@ def planned_draws(
             own = manners.own[source.id] if manners.own else 0
             chosen = choose_cluster(order.seed, source.position, index, own, manners.count, preset.sampling)
             model, cluster = manners.model_and_cluster(chosen)
-            draws.append(Draw(source, index, model, cluster, seed_for(order.seed, "sample", source.position, index)))
+            seed = seed_for(order.seed, "sample", source.position, index)
+            label_from = label_for(source, labels, seed) if exchanged else None
+            draws.append(Draw(source, index, model, cluster, seed, label_from))
     return sorted(draws, key=lambda draw: (draw.model.cluster or 0, draw.sample_index, draw.source.position))
+
+
+def label_for(source: StoredPair, labels: Sequence[StoredPair], seed: int) -> StoredPair:
+    """Whose label is drawn to: another version's pair of the same name, else any pair but the source, by the seed.
+
+    Raises Conflict where there is no other pair.
+    """
+    for pair in labels:
+        if pair.name == source.name and pair.id != source.id:
+            return pair
+    others = [pair for pair in labels if pair.id != source.id and pair.lesion_fraction > 0]
+    if not others:
+        raise Conflict("There is no other label to draw to.", hint="Give labels_from a version with lesions.")
+    return others[int(numpy_generator_for(seed, "label").integers(len(others)))]
 
 
 def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list[StoredPair]:
@@ -144,6 +164,8 @@ def _make(
     seeds = [draw.seed for draw in batch]
     told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
     sampling = preset.sampling.model_copy(update={"batch": at_once.count})
+    label_pairs = [draw.label_from for draw in batch if draw.label_from]
+    labels = read_squares(context.objects, label_pairs, preset.network.side_px, order.geometry) if label_pairs else None
     result = redraw(
         model,
         torch.from_numpy(squares),
@@ -151,6 +173,7 @@ def _make(
         sampling,
         on_evaluation,
         clusters=told,
+        labels=None if labels is None else torch.from_numpy(labels_of(labels)),
         on_smaller_batch=at_once.shrink,
     )
     pictures = DrawnPairs(
@@ -201,6 +224,7 @@ def _row(
             "sampling": preset.sampling.model_dump(mode="json"),
             "procedure": preset.procedure,
             "placement": placement.as_document(),
+            **({"label_pair_id": str(draw.label_from.id)} if draw.label_from else {}),
             "torch_threads": spec.torch_threads,
             "device": device_name(),
             "code_version": code_version(),
