@@ -89,8 +89,13 @@ class Distributed:
         self._talk = dist.new_group(backend="gloo") if on_cuda else dist.group.WORLD
 
     def leave(self) -> None:
-        """Close the connections; only after a training that ended as it should."""
+        """Close the connections after a training that ended as it should; every process does."""
         dist.destroy_process_group()
+
+    def give_up(self) -> None:
+        """Close them when others are gone. NCCL's end with the process: it might wait for those who never answer."""
+        if self._device.type != "cuda":
+            dist.destroy_process_group()
 
     def share_of(self, positions: range) -> range:
         return positions[self.rank * len(positions) // self.size : (self.rank + 1) * len(positions) // self.size]

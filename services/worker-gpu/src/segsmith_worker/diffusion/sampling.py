@@ -85,7 +85,9 @@ def ancestral_step(
         return mean
     learned = range_output.shape[1] > 0
     log_variance = (
-        learned_log_variance(range_output, chain, level) if learned else posterior_log_variance(chain)[level].to(x_t.dtype)
+        learned_log_variance(range_output, chain, level)
+        if learned
+        else posterior_log_variance(chain)[level].to(x_t.dtype)
     )
     return mean + (0.5 * log_variance).exp() * noise
 

@@ -90,7 +90,9 @@ def redraw(
     while start < len(seeds):
         chosen = [min(at, len(seeds) - 1) for at in range(start, start + at_once)]
         told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], spec.guidance)
-        part = _redraw_batch(told, sources[chosen], [seeds[at] for at in chosen], len(seeds) - start, spec, on_evaluation)
+        part = _redraw_batch(
+            told, sources[chosen], [seeds[at] for at in chosen], len(seeds) - start, spec, on_evaluation
+        )
         if part is None:
             at_once = halved(at_once, "sampling")
             if on_smaller_batch is not None:
