@@ -15,7 +15,7 @@ from segsmith_worker.diffusion.execution import Execution
 from segsmith_worker.diffusion.training import NonFiniteLoss, OnStep, StepReport, TrainingState, train
 from segsmith_worker.steps import ranks
 from tests.fixtures.engine_room import is_alive
-from tests.unit.worker.diffusion.test_training import AWARE, PAPER, pairs  # noqa: F401  # a fixture
+from tests.fixtures.small_trainings import AWARE, PAPER
 
 pytestmark = pytest.mark.timeout(240)
 SEED = 7

@@ -11,7 +11,7 @@ from segsmith_shared.plans.presets import preset_named
 from segsmith_worker.diffusion import compiling
 from segsmith_worker.diffusion.execution import Execution
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
-from tests.unit.worker.diffusion.test_training import AWARE, assert_same, pairs  # noqa: F401  # a fixture
+from tests.fixtures.small_trainings import AWARE, assert_same
 
 SLIM = AWARE.with_overrides({"network.channel_multipliers": [1], "network.attention_sides_px": [16]})
 

@@ -21,7 +21,6 @@ from segsmith_worker.diffusion.schedule import (
     LinearSchedule,
     alpha_bar_from_log_snr,
     cosine_log_snr,
-    linear_schedule,
     q_sample,
     v_target,
 )

@@ -1,8 +1,8 @@
 """One training on several devices: the job's own process leads, and starts a further process for each further device.
 
 They live and die with the leader: when it dies the kernel kills the server that forked them, and then them; they are in
-its process group, and leave signals to it. The leader tells them after each step whether to go on, so a cancel, a pause or the end of a slice reaches
-all at the same step. They read no database and write nothing.
+its process group, and leave signals to it. The leader tells them after each step whether to go on, so a cancel, a pause
+or the end of a slice reaches all at the same step. They read no database and write nothing.
 """
 
 import multiprocessing

@@ -29,7 +29,7 @@ from segsmith_worker.steps.training_preview import Previews
 WHOLE = -1
 """Position of the full strategy's model among the clusters, for its seed."""
 WORK_PER_PREPARATION = 10
-"""A slice of a compiled training, or of one on several devices, is at least so many times as long as it took to begin."""
+"""A slice of a compiled training, or of one on several devices, lasts at least so many times what it took to begin."""
 
 
 def run(context: StepContext) -> Outcome:
