@@ -6,7 +6,7 @@ the whole state, and all states stay equal; the first one alone reports and writ
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.distributed as dist
@@ -81,12 +81,14 @@ class Distributed:
         on_cuda = device.type == "cuda"
         dist.init_process_group(
             "nccl" if on_cuda else "gloo",
-            store=dist.FileStore(store_path, size),
+            store=dist.FileStore(store_path, size),  # type: ignore[attr-defined]  # documented all the same
             rank=rank,
             world_size=size,
             device_id=device if on_cuda else None,
         )
-        self._talk = dist.new_group(backend="gloo") if on_cuda else dist.group.WORLD
+        self._talk = (
+            cast("dist.ProcessGroup", dist.new_group(backend="gloo")) if on_cuda else None
+        )  # None: the only one
 
     def leave(self) -> None:
         """Close the connections after a training that ended as it should; every process does."""
