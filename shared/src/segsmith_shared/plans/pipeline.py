@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
+from segsmith_shared.pairs.agreement import smallest_count
 from segsmith_shared.plans.cost import generation_cost, training_cost
 from segsmith_shared.plans.presets import Preset, preset_named
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
@@ -13,9 +14,12 @@ from segsmith_shared.plans.specs import (
     ArmSpec,
     ClusterJobSpec,
     EvaluateJobSpec,
+    GateJobSpec,
     GenerateJobSpec,
     GenerationOrder,
+    JudgeJobSpec,
     PipelineSpec,
+    QualityGateSpec,
     Recipe,
     ReportJobSpec,
     SegmentationStudySpec,
@@ -124,7 +128,12 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
     evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
     if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
         job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
-    ends = [*evaluations.values(), *_plan_segmentation(plan, spec, sets, job_of_set, threads)]
+    # the gate of a set also waits for its evaluation, whose figures are of the set before anything was left out
+    before_gate = {label: (*job_of_set[label], *([evaluations[label]] if evaluations else [])) for label in sets}
+    gates = _plan_gates(plan, spec, sets, before_gate, source_count, threads)
+    if spec.quality_gate and spec.quality_gate.minimum_agreement_quantile is not None:
+        job_of_set = {label: (job_id,) for label, job_id in gates.items()}
+    ends = [*evaluations.values(), *gates.values(), *_plan_segmentation(plan, spec, sets, job_of_set, threads)]
     ends += [job_id for _, job_ids in generated.values() for job_id in job_ids]
     report = ReportJobSpec(pipeline_id=pipeline_id)
     # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
@@ -294,6 +303,68 @@ def _plan_evaluations(
         )
         for label, (generation_id, index) in sets.items()
     }
+
+
+def _plan_gates(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    sets: dict[str, tuple[UUID, int]],
+    needs: dict[str, tuple[UUID, ...]],
+    source_count: int,
+    threads: int,
+) -> dict[str, UUID]:
+    """The judges, then each set before them. Returns set -> id of its gate job; nothing where no gate is asked for."""
+    gate = spec.quality_gate
+    if gate is None:
+        return {}
+    judge_preset = segmentation_preset(gate.preset).with_overrides(gate.overrides)
+    _check_judges(gate, source_count)
+    judge_ids = tuple(_plan_judge(plan, spec, gate, fold, threads) for fold in range(gate.folds))
+    plan.cost.append(CostLine("quality gate: judges", gate.folds * judge_preset.steps, "optimiser steps"))
+    return {
+        label: plan.add(
+            "gate",
+            f"gate {label}",
+            GPU,
+            GateJobSpec(
+                generation_id=generation_id,
+                sample_index=index,
+                judge_job_ids=judge_ids,
+                geometry=spec.geometry,
+                minimum_agreement_quantile=gate.minimum_agreement_quantile,
+                torch_threads=threads,
+            ),
+            tuple(dict.fromkeys((*needs[label], *judge_ids))),
+            AFTER_GENERATION,
+        )
+        for label, (generation_id, index) in sets.items()
+    }
+
+
+def _plan_judge(plan: PipelinePlan, spec: PipelineSpec, gate: QualityGateSpec, fold: int, threads: int) -> UUID:
+    judge = JudgeJobSpec(
+        pairs=spec.pairs,
+        geometry=spec.geometry,
+        preset=gate.preset,
+        overrides=gate.overrides,
+        fold=fold,
+        folds=gate.folds,
+        seed=seed_for(spec.seed, "quality-gate"),
+        torch_threads=threads,
+    )
+    return plan.add("judge", f"judge {fold + 1}/{gate.folds}", GPU, judge, (), AFTER_GENERATION)
+
+
+def _check_judges(gate: QualityGateSpec, source_count: int) -> None:
+    """Each judge trains and validates on pairs of other folds, and a quantile needs pairs to be one of."""
+    quantile = gate.minimum_agreement_quantile
+    needed = max(2 * gate.folds, smallest_count(quantile) if quantile is not None else 0)
+    if source_count < needed:
+        raise DatasetTooSmall(
+            f"{source_count} pairs are too few for a quality gate of {gate.folds} folds"
+            + (f" and a quantile of {quantile:g}." if quantile is not None else "."),
+            hint=f"It needs {needed} pairs; a higher minimum_agreement_quantile or fewer folds need fewer.",
+        )
 
 
 def _plan_segmentation(
