@@ -1,7 +1,7 @@
 """Generations in Postgres: whose models they use, and the moment when their samples become dataset versions."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -90,6 +90,13 @@ def leave_out(
     generation.counts = _counts(samples)
     generation.version_ids = {**generation.version_ids, str(sample_index): str(version.id)}
     session.add_all([version, generation])
+
+
+def store_agreements(session: Session, documents: Mapping[UUID, dict[str, Any]]) -> None:
+    """Write what the judges found of each of these samples."""
+    for sample in session.exec(select(Sample).where(col(Sample.id).in_(documents))):
+        sample.agreement = documents[sample.id]
+        session.add(sample)
 
 
 def set_version_id(generation: Generation, sample_index: int) -> UUID:

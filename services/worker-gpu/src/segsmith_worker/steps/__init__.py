@@ -6,6 +6,8 @@ STEPS = {
     JobKind.CLUSTER: "segsmith_worker.steps.cluster:run",
     JobKind.TRAIN: "segsmith_worker.steps.train:run",
     JobKind.GENERATE: "segsmith_worker.steps.generate:run",
+    JobKind.JUDGE: "segsmith_worker.steps.judge:run",
+    JobKind.GATE: "segsmith_worker.steps.gate:run",
     JobKind.SEGMENT: "segsmith_worker.steps.segment:run",
     JobKind.PROBE: "segsmith_shared.jobs.probe:run",
 }
@@ -14,5 +16,7 @@ PRELOAD = [
     "segsmith_worker.steps.cluster",
     "segsmith_worker.steps.train",
     "segsmith_worker.steps.generate",
+    "segsmith_worker.steps.judge",
+    "segsmith_worker.steps.gate",
     "segsmith_worker.steps.segment",
 ]
