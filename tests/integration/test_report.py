@@ -30,6 +30,7 @@ from segsmith_shared.database.tables import (
     Pipeline,
     Sample,
     SegmentationRun,
+    SetJudgement,
     Split,
 )
 from segsmith_shared.jobs import states
@@ -41,7 +42,7 @@ from segsmith_shared.plans.specs import NamedPart, PartRef, PipelineSpec
 from segsmith_shared.problems import NotFound
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
-from tests.unit.evaluator.report.drawn_report import drawn_metrics, grown
+from tests.unit.evaluator.report.drawn_report import drawn_judgement, drawn_metrics, grown
 
 SIDE_PX = 32
 SOURCES, TESTS = 6, 2
@@ -158,6 +159,22 @@ class Left:
                 label="Diff-1",
                 metrics=drawn_metrics().model_dump(mode="json"),
             )
+        )
+
+    def judgement(self) -> None:
+        job = self.job("gate")
+        picture = self._stored(draw_pair(1, 0, SIDE_PX)[0])
+        sheet = Artifact(
+            job_id=job.id, name="agreement-Diff-1.png", media_type="image/png", digest=picture, size_bytes=9
+        )
+        self.store(
+            sheet,
+            SetJudgement(
+                job_id=job.id,
+                synthetic_version_id=self.version.id,
+                label="Diff-1",
+                findings=drawn_judgement().model_dump(mode="json"),
+            ),
         )
 
     def study(self) -> None:
@@ -280,6 +297,25 @@ def test_a_whole_pipeline_becomes_a_page_a_sheet_and_its_figures(left: Left, set
     assert mixed is not None
     assert mixed.estimate.value == pytest.approx(0.2)
     assert mixed.estimate.n == 3
+
+
+def test_what_the_quality_gate_found_is_told_and_its_sheet_lies_beside_the_page(left: Left, settings: Settings) -> None:
+    left.set(left.models(left.clusters()))
+    left.judgement()
+    job = left.report_job()
+    with session_scope(left.engine) as session:
+        claim = states.claim(session, "cpu", "test")
+    assert claim is not None
+    outcome = run(StepContext(claim, settings, left.engine, lambda: None))
+    assert isinstance(outcome, Finished)
+    files = {name: left.objects.get_bytes(digest) for name, _, digest, _ in outcome.artifacts}
+    assert job.id == claim.job_id
+    assert "agreement-Diff-1.png" in files
+    page = files["report.html"].decode()
+    assert "4 samples of 86 dropped" in page
+    assert page.count("data:image/jpeg") > 0
+    (found,) = Facts.model_validate_json(files["report.json"]).judgements
+    assert found.judgement == drawn_judgement()
 
 
 def test_a_pipeline_that_broke_early_is_reported_as_far_as_it_came(left: Left, settings: Settings) -> None:
