@@ -37,6 +37,7 @@ from segsmith_shared.jobs import states
 from segsmith_shared.jobs.context import Finished, StepContext, Stopped, StopReason
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.import_report import Counts, ImportReport
+from segsmith_shared.pairs.intake import png_bytes
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import NamedPart, PartRef, PipelineSpec
 from segsmith_shared.problems import NotFound
@@ -163,10 +164,10 @@ class Left:
 
     def judgement(self) -> None:
         job = self.job("gate")
-        picture = self._stored(draw_pair(1, 0, SIDE_PX)[0])
-        sheet = Artifact(
-            job_id=job.id, name="agreement-Diff-1.png", media_type="image/png", digest=picture, size_bytes=9
-        )
+        picture = png_bytes(draw_pair(1, 0, SIDE_PX)[0])
+        digest = self.objects.put_bytes(picture)
+        name, size_bytes = "agreement-Diff-1.png", len(picture)
+        sheet = Artifact(job_id=job.id, name=name, media_type="image/png", digest=digest, size_bytes=size_bytes)
         self.store(
             sheet,
             SetJudgement(
@@ -302,15 +303,8 @@ def test_a_whole_pipeline_becomes_a_page_a_sheet_and_its_figures(left: Left, set
 def test_what_the_quality_gate_found_is_told_and_its_sheet_lies_beside_the_page(left: Left, settings: Settings) -> None:
     left.set(left.models(left.clusters()))
     left.judgement()
-    job = left.report_job()
-    with session_scope(left.engine) as session:
-        claim = states.claim(session, "cpu", "test")
-    assert claim is not None
-    outcome = run(StepContext(claim, settings, left.engine, lambda: None))
-    assert isinstance(outcome, Finished)
-    files = {name: left.objects.get_bytes(digest) for name, _, digest, _ in outcome.artifacts}
-    assert job.id == claim.job_id
-    assert "agreement-Diff-1.png" in files
+    files = reported(left, settings)
+    assert set(files) == {"report.html", "report.json", "sheet-Diff-1.png", "agreement-Diff-1.png"}
     page = files["report.html"].decode()
     assert "4 samples of 86 dropped" in page
     assert page.count("data:image/jpeg") > 0
