@@ -76,15 +76,22 @@ def run(context: StepContext) -> Outcome:
         return Stopped(state={})
     findings = _findings(job, stored, judged)
     lowest = sorted(judged, key=lambda each: each.found.dice)
-    sheet = agreement_sheet(
-        context.objects,
-        [(each.sample, each.found, each.prediction) for each in lowest],
-        findings.threshold,
-    )
-    below = {pair.name for pair in findings.below}
-    if len(below) == len(judged):
+    shown = [(each.sample, each.found, each.prediction) for each in lowest]
+    sheet = agreement_sheet(context.objects, shown, findings.threshold)
+    if len(findings.below) == len(judged):
         context.preview(name_of_sheet(stored.label), sheet, "image/png")
         raise _nothing_passes(stored.label, findings)
+    return _finished(context, job, stored, judged, findings, sheet)
+
+
+def _finished(
+    context: StepContext,
+    job: GateJobSpec,
+    stored: StoredSet,
+    judged: Sequence[Judged],
+    findings: Judgement,
+    sheet: bytes,
+) -> Finished:
     digest = context.objects.put_bytes(sheet, "image/png")
     row = SetJudgement(
         job_id=context.job_id,
@@ -92,6 +99,7 @@ def run(context: StepContext) -> Outcome:
         label=stored.label,
         findings=findings.model_dump(mode="json"),
     )
+    below = {pair.name for pair in findings.below}
     dropped = [each.sample.id for each in judged if each.found.name in below]
     return Finished(
         outputs=_outputs(stored.label, findings),
