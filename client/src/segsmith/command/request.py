@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from segsmith_shared.plans.presets import PRESETS, Preset, preset_named
 from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
 from segsmith_shared.plans.specs import (
+    ArmSpec,
     ClusteringSpec,
     EvaluationSpec,
     NamedPart,
@@ -23,11 +24,18 @@ from segsmith_shared.plans.specs import (
     SegmentationStudySpec,
     Strategy,
 )
+from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name
 from segsmith_shared.problems import InvalidInput
 
 PAPER = "Paper"
 PAPER_PRESET = "paper-256-2023"
 PAPER_SEGMENTATION_PRESET = "paper-256"
+
+
+Redraw = Literal["lesion", "background", "full"]
+LabelSource = Literal["drawn", "own", "exchanged"]
+LEARNED_SHARE = 0.3
+"""Of the images of an inpainting-aware training, for what its presets do not train for."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class RunOptions:
     seed: int = 0
     strategy: Strategy = "per_cluster"
     samples_per_source: int | None = None
+    redraw: Redraw | None = None
+    label: LabelSource | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, list[str]] | None = None
     beside_paper: int | None = None
@@ -57,6 +67,7 @@ class RunOptions:
     jobs: int = 1
     threads: int | None = None
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    styling: Mapping[str, Any] | None = None
     drop_near_copies: bool = False
     quality_gate: bool = False
     minimum_agreement_quantile: float | None = None
@@ -65,13 +76,18 @@ class RunOptions:
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
     """The request. Raises InvalidInput naming each value beyond its limits, or the problem of an unknown preset."""
-    overrides = dict(options.overrides)
+    overrides = _learned_for(options) | dict(options.overrides)
     if options.samples_per_source is not None:
         overrides["sampling.samples_per_source"] = options.samples_per_source
     preset = preset_named(options.preset).with_overrides(overrides)
     tests = tuple(tests)
     try:
-        recipes = [Recipe(overrides=overrides, strategy=options.strategy, generate_jobs=options.jobs)]
+        styling = None if options.styling is None else dict(options.styling)
+        if styling is not None:
+            check_styling(StylingSpec().with_overrides(styling), preset)
+        recipes = [
+            Recipe(overrides=overrides, strategy=options.strategy, generate_jobs=options.jobs, styling=styling),
+        ]
         if options.beside_paper:
             models = _clustering(options).k if options.strategy == "per_cluster" else 1
             recipes.append(paper_recipe(preset, options.beside_paper, models))
@@ -94,6 +110,18 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
         raise InvalidInput("; ".join(faults)) from error
 
 
+def _learned_for(options: RunOptions) -> dict[str, Any]:
+    """What to redraw, and the training that an inpainting-aware model needs for it."""
+    wanted = {name: value for name in ("redraw", "label") if (value := getattr(options, name)) is not None}
+    overrides: dict[str, Any] = {f"sampling.{name}": value for name, value in wanted.items()}
+    if preset_named(options.preset).training.inpainting_aware:
+        if options.redraw in {"background", "full"}:
+            overrides[f"training.region_{options.redraw}_share"] = LEARNED_SHARE
+        if options.label in {"own", "exchanged"}:
+            overrides["training.label_given_share"] = LEARNED_SHARE
+    return overrides
+
+
 def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
     """The paper's way beside ours: same network, unconditional ε and RePaint's jumps, as much training altogether.
 
@@ -108,7 +136,12 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
         "sampling": paper.sampling.model_dump(mode="json") | kept,
     }
     images_total = models * preset.training.images_total + preset.training.warm_start_images
-    unconditional = {"inpainting_aware": False, "images_total": images_total, "warm_start_images": 0}
+    unconditional = {
+        "inpainting_aware": False,
+        "label_given_share": 0.0,
+        "images_total": images_total,
+        "warm_start_images": 0,
+    }
     overrides["training"] |= unconditional
     return Recipe(name=PAPER, overrides=overrides, strategy="full", source_limit=source_limit)
 
@@ -175,4 +208,12 @@ def _quality_gate(options: RunOptions) -> QualityGateSpec | None:
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:
     default = options.preset if options.preset in SEGMENTATION_PRESETS else PAPER_SEGMENTATION_PRESET
     preset = segmentation_preset_named(options.segmentation_preset or default).preset
-    return SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    study = SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    if options.styling is None:
+        return study
+    styled = f"{styled_name(Recipe().name)}-1"
+    arms = (
+        ArmSpec(name="styled", real=False, sets=(styled,)),
+        ArmSpec(name="real + styled", real=True, sets=(styled,)),
+    )
+    return study.model_copy(update={"arms": (*study.arms, *arms)})

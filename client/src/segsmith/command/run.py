@@ -13,6 +13,8 @@ from segsmith.command.invocation import Invocation, Shown, command
 from segsmith.command.pipeline import plan_in_words, shown_results
 from segsmith.command.request import (
     HeldOutFolder,
+    LabelSource,
+    Redraw,
     RunOptions,
     parse_override,
     parse_test,
@@ -60,6 +62,18 @@ def run(
     segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
     ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
+    redraw: Annotated[
+        Redraw | None, typer.Option(help="The lesion, the background around it (RePolyp), or the full picture.")
+    ] = None,
+    label: Annotated[
+        LabelSource | None,
+        typer.Option(help="Labels drawn with the picture, or given: own, or exchanged with others'."),
+    ] = None,
+    styling: Annotated[bool, typer.Option("--styling", help="Also style the sets after their sources.")] = False,
+    styling_set: Annotated[
+        list[str] | None,
+        typer.Option("--styling-set", help="FIELD=VALUE of styling; repeat for more. Implies --styling."),
+    ] = None,
     drop_near_copies: Annotated[
         bool, typer.Option("--drop-near-copies", help="Leave near-copies of training pictures out of the sets.")
     ] = False,
@@ -90,6 +104,8 @@ def run(
         seed=seed,
         strategy=strategy,
         samples_per_source=samples_per_source,
+        redraw=redraw,
+        label=label,
         overrides=dict(map(parse_override, set_ or [])),
         clusters=read_clusters(clusters, k) if clusters else None,
         beside_paper=beside_paper,
@@ -98,6 +114,7 @@ def run(
         jobs=jobs,
         threads=threads,
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
+        styling=dict(map(parse_override, styling_set or [])) if styling or styling_set else None,
         drop_near_copies=drop_near_copies,
         quality_gate=quality_gate,
         minimum_agreement_quantile=minimum_agreement_quantile,

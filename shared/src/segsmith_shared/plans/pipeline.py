@@ -1,5 +1,6 @@
 """A pipeline request becomes a graph of jobs with its cost, before anything runs and without touching a server."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,7 +8,7 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel
 
 from segsmith_shared.pairs.agreement import smallest_count
-from segsmith_shared.plans.cost import generation_cost, training_cost
+from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
 from segsmith_shared.plans.presets import Preset, preset_named
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import (
@@ -24,9 +25,12 @@ from segsmith_shared.plans.specs import (
     ReportJobSpec,
     SegmentationStudySpec,
     SegmentJobSpec,
+    StyleJobSpec,
+    StylingOrder,
     TrainingOrder,
     TrainJobSpec,
 )
+from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name, styling_cost
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
@@ -116,25 +120,19 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
     presets = {recipe.name: preset_of(spec, recipe) for recipe in spec.recipes}
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name])
+        _check_labels(recipe, presets[recipe.name])
     _check_size(spec, source_count)
+    _check_names(spec)
     plan = PipelinePlan()
     generated = _plan_recipes(plan, spec, presets, source_count, threads)
-    sets = {
-        f"{recipe}-{index}": (generation_id, index)
-        for recipe, (generation_id, _) in generated.items()
-        for index in range(1, presets[recipe].sampling.samples_per_source + 1)
-    }
-    job_of_set = {label: generated[label.rpartition("-")[0]][1] for label in sets}
-    evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
-    if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
-        job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
-    # the gate of a set also waits for its evaluation, whose figures are of the set before anything was left out
-    before_gate = {label: (*job_of_set[label], *([evaluations[label]] if evaluations else [])) for label in sets}
-    gates = _plan_gates(plan, spec, sets, before_gate, source_count, threads)
-    if spec.quality_gate and spec.quality_gate.minimum_agreement_quantile is not None:
-        job_of_set = {label: (job_id,) for label, job_id in gates.items()}
-    ends = [*evaluations.values(), *gates.values(), *_plan_segmentation(plan, spec, sets, job_of_set, threads)]
-    ends += [job_id for _, job_ids in generated.values() for job_id in job_ids]
+    ends = [job_id for drawn in generated for job_id in drawn.job_ids]
+    judge_ids = _plan_judges(plan, spec, source_count, threads)
+    sets, job_of_set = _close_sets(plan, spec, generated, judge_ids, ends, threads)
+    styled = _plan_styling(plan, spec, presets, generated, job_of_set, threads, source_count)
+    ends += [job_id for drawn in styled for job_id in drawn.job_ids]
+    styled_sets, job_of_styled_set = _close_sets(plan, spec, styled, judge_ids, ends, threads)
+    sets, job_of_set = sets | styled_sets, job_of_set | job_of_styled_set
+    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
     report = ReportJobSpec(pipeline_id=pipeline_id)
     # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
     plan.jobs.append(PlannedJob(uuid4(), "report", "report", CPU, report, tuple(dict.fromkeys(ends)), True))
@@ -146,12 +144,59 @@ def preset_of(spec: PipelineSpec, recipe: Recipe) -> Preset:
     return preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
 
 
+def _close_sets(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    generated: Sequence["_Drawn"],
+    judge_ids: tuple[UUID, ...],
+    ends: list[UUID],
+    threads: int,
+) -> tuple[dict[str, tuple[UUID, int]], dict[str, tuple[UUID, ...]]]:
+    """Evaluate and judge the sets of these generations.
+
+    Returns set -> (generation id, index), and set -> jobs that make it.
+    """
+    sets = {f"{drawn.recipe}-{index}": (drawn.generation_id, index) for drawn in generated for index in drawn.indices}
+    job_of_set = {f"{drawn.recipe}-{index}": drawn.job_ids for drawn in generated for index in drawn.indices}
+    evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
+    # the gate of a set also waits for its evaluation, whose figures are of the set before the gate left anything out
+    before_gate = {
+        label: (*needs, *([evaluations[label]] if evaluations else [])) for label, needs in job_of_set.items()
+    }
+    gates = _plan_gates(plan, spec, sets, before_gate, judge_ids, threads)
+    ends += [*evaluations.values(), *gates.values()]
+    if spec.quality_gate and spec.quality_gate.minimum_agreement_quantile is not None:
+        return sets, {label: (job_id,) for label, job_id in gates.items()}
+    if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
+        return sets, {label: (job_id,) for label, job_id in evaluations.items()}
+    return sets, job_of_set
+
+
+def _check_names(spec: PipelineSpec) -> None:
+    """A recipe may not be called as another's styled sets are."""
+    names = {recipe.name for recipe in spec.recipes}
+    for recipe in spec.recipes:
+        if recipe.styling is not None and styled_name(recipe.name) in names:
+            raise InvalidInput(
+                f"The styled sets of {recipe.name!r} and a recipe are both called {styled_name(recipe.name)!r}.",
+                hint="Call one recipe otherwise.",
+            )
+
+
 def _check_size(spec: PipelineSpec, source_count: int) -> None:
     needed = max(2, spec.clustering.k if spec.clustering.method == "k-means" else 2)
     if source_count < needed:
         raise DatasetTooSmall(
             f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
             hint=f"Add pairs, or ask for k of at most {source_count}.",
+        )
+
+
+def _check_labels(recipe: Recipe, preset: Preset) -> None:
+    if recipe.labels_from is not None and preset.sampling.label != "exchanged":
+        raise InvalidInput(
+            f"Recipe {recipe.name} names labels to draw to, but draws its own.",
+            hint="Set sampling.label to `exchanged`, or leave labels_from out.",
         )
 
 
@@ -163,12 +208,22 @@ def _check_guidance(recipe: Recipe, preset: Preset) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A planned generation: the jobs that make it, and the indices N of its sets."""
+
+    recipe: str
+    generation_id: UUID
+    job_ids: tuple[UUID, ...]
+    indices: range
+
+
 def _plan_recipes(
     plan: PipelinePlan, spec: PipelineSpec, presets: dict[str, Preset], source_count: int, threads: int
-) -> dict[str, tuple[UUID, tuple[UUID, ...]]]:
-    """Cluster, train and generate jobs. Returns recipe -> (generation id, ids of its generate jobs)."""
+) -> list[_Drawn]:
+    """Cluster, train and generate jobs. Returns a generation for each recipe."""
     cluster_id = uuid4()
-    generated = {}
+    generated = []
     orders = []
     for recipe in spec.recipes:
         preset = presets[recipe.name]
@@ -182,6 +237,7 @@ def _plan_recipes(
                 preset=document,
                 strategy=recipe.strategy,
                 source_limit=recipe.source_limit,
+                labels_from=recipe.labels_from,
                 seed=seed_for(spec.seed, f"generation {recipe.name}"),
             ),
         )
@@ -213,10 +269,69 @@ def _plan_recipes(
                 warm_start_job_id=shared_id,
             )
             orders.append(order)
-        generated[recipe.name] = (generation.id, job_ids)
+        indices = range(1, preset.sampling.samples_per_source + 1)
+        generated.append(_Drawn(recipe.name, generation.id, job_ids, indices))
         plan.cost += _recipe_cost(spec, recipe, preset, source_count)
     plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
     return generated
+
+
+def _plan_styling(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    presets: dict[str, Preset],
+    generated: Sequence[_Drawn],
+    job_of_set: dict[str, tuple[UUID, ...]],
+    threads: int,
+    source_count: int,
+) -> list[_Drawn]:
+    """Style jobs for every recipe that asks for them, after whatever makes its sets whole."""
+    planned = []
+    for recipe, drawn in zip(spec.recipes, generated, strict=True):
+        if recipe.styling is None:
+            continue
+        preset, name = presets[recipe.name], styled_name(recipe.name)
+        styling = StylingSpec().with_overrides(recipe.styling)
+        check_styling(styling, preset)
+        order = next(known.order for known in plan.generations if known.id == drawn.generation_id)
+        of_styled = StylingOrder(generation_id=drawn.generation_id, spec=styling.model_dump(mode="json"))
+        seed = seed_for(spec.seed, f"generation {name}")
+        generation = PlannedGeneration(uuid4(), name, order.model_copy(update={"styling": of_styled, "seed": seed}))
+        plan.generations.append(generation)
+        labels = [f"{recipe.name}-{index}" for index in drawn.indices]
+        needs = tuple(dict.fromkeys(job_id for label in labels for job_id in job_of_set[label]))
+        shares = len(drawn.job_ids)
+        job_ids = tuple(
+            plan.add(
+                "style",
+                f"style {recipe.name}" + (f" {share + 1}/{shares}" if shares > 1 else ""),
+                GPU,
+                StyleJobSpec(
+                    generation_id=generation.id,
+                    share=share,
+                    shares=shares,
+                    torch_threads=threads,
+                    allow_stand_ins=spec.allow_stand_ins,
+                ),
+                needs,
+            )
+            for share in range(shares)
+        )
+        planned.append(_Drawn(name, generation.id, job_ids, drawn.indices))
+        samples = min(recipe.source_limit or source_count, source_count) * len(drawn.indices)
+        plan.cost += _styling_lines(name, styling, preset, samples)
+    return planned
+
+
+def _styling_lines(name: str, styling: StylingSpec, preset: Preset, samples: int) -> list[CostLine]:
+    cost = styling_cost(styling, samples)
+    flops = (cost.forwards + 2 * cost.backwards) * forward_flops(preset)  # a gradient costs two evaluations
+    return [
+        CostLine(f"{name}: each sample", cost.forwards_per_sample, "U-Net evaluations"),
+        CostLine(f"{name}: all samples (at most)", cost.forwards, "U-Net evaluations"),
+        CostLine(f"{name}: all samples (at most)", cost.backwards, "gradients through them"),
+        CostLine(f"{name}: all samples (at most), less the networks it is compared by", flops, "FLOP"),
+    ]
 
 
 def warm_start_of(preset: Preset) -> Preset | None:
@@ -305,22 +420,29 @@ def _plan_evaluations(
     }
 
 
+def _plan_judges(plan: PipelinePlan, spec: PipelineSpec, source_count: int, threads: int) -> tuple[UUID, ...]:
+    """A judge per fold; none where no gate is asked for."""
+    gate = spec.quality_gate
+    if gate is None:
+        return ()
+    judge_preset = segmentation_preset(gate.preset).with_overrides(gate.overrides)
+    _check_judges(gate, source_count)
+    plan.cost.append(CostLine("quality gate: judges", gate.folds * judge_preset.steps, "optimiser steps"))
+    return tuple(_plan_judge(plan, spec, gate, fold, threads) for fold in range(gate.folds))
+
+
 def _plan_gates(
     plan: PipelinePlan,
     spec: PipelineSpec,
     sets: dict[str, tuple[UUID, int]],
     needs: dict[str, tuple[UUID, ...]],
-    source_count: int,
+    judge_ids: tuple[UUID, ...],
     threads: int,
 ) -> dict[str, UUID]:
-    """The judges, then each set before them. Returns set -> id of its gate job; nothing where no gate is asked for."""
+    """Each set before the judges. Returns set -> id of its gate job; nothing where no gate is asked for."""
     gate = spec.quality_gate
     if gate is None:
         return {}
-    judge_preset = segmentation_preset(gate.preset).with_overrides(gate.overrides)
-    _check_judges(gate, source_count)
-    judge_ids = tuple(_plan_judge(plan, spec, gate, fold, threads) for fold in range(gate.folds))
-    plan.cost.append(CostLine("quality gate: judges", gate.folds * judge_preset.steps, "optimiser steps"))
     return {
         label: plan.add(
             "gate",
@@ -334,7 +456,7 @@ def _plan_gates(
                 minimum_agreement_quantile=gate.minimum_agreement_quantile,
                 torch_threads=threads,
             ),
-            tuple(dict.fromkeys((*needs[label], *judge_ids))),
+            (*needs[label], *judge_ids),
             AFTER_GENERATION,
         )
         for label, (generation_id, index) in sets.items()

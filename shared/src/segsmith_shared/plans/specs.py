@@ -71,6 +71,12 @@ class Recipe(Frozen):
     )
     strategy: Strategy = "per_cluster"
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
+    labels_from: PartRef | None = Field(
+        None, description="pairs whose labels are exchanged for the sources' own, e.g. drawn by hand; else the sources'"
+    )
+    styling: dict[str, Any] | None = Field(
+        None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
+    )
     generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
 
 
@@ -236,8 +242,26 @@ class GenerateJobSpec(Frozen):
     slice_seconds: SliceSeconds = None
 
 
+class StyleJobSpec(Frozen):
+    """The share `share` of `shares` of the samples that a generation of styled sets is made of."""
+
+    generation_id: UUID
+    share: int = Field(ge=0)
+    shares: int = Field(ge=1)
+    torch_threads: int
+    allow_stand_ins: bool = True
+    slice_seconds: SliceSeconds = None
+
+
+class StylingOrder(Frozen):
+    """Which generation's samples are styled, and how: a whole StylingSpec."""
+
+    generation_id: UUID
+    spec: dict[str, Any]
+
+
 class GenerationOrder(Frozen):
-    """The spec of a `Generation` row."""
+    """The spec of a `Generation` row; with `styling`, of one whose samples are another's, styled."""
 
     pairs: PartRef
     geometry: Geometry
@@ -245,6 +269,8 @@ class GenerationOrder(Frozen):
     strategy: Strategy
     source_limit: int | None
     seed: Seed
+    labels_from: PartRef | None = None
+    styling: StylingOrder | None = None
 
 
 class EvaluateJobSpec(Frozen):

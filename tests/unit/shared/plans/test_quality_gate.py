@@ -122,3 +122,15 @@ def test_too_few_pairs_are_refused_with_how_many_it_takes(gate: dict[str, Any], 
         planned(gate, needed - 1)
     assert f"needs {needed} pairs" in refused.value.hint
     assert of_kind(planned(gate, needed), "gate")
+
+
+def test_styling_begins_with_what_passed_and_styled_sets_go_before_the_same_judges() -> None:
+    plan = planned(
+        DROPS, recipes=({"overrides": {"sampling.samples_per_source": 1}, "styling": {}},), segmentation=None
+    )
+    plain, styled = of_kind(plan, "gate")
+    assert (plain.name, styled.name) == ("gate Diff-1", "gate Styled-Diff-1")
+    assert len(of_kind(plan, "judge")) == 2
+    assert plain.spec.model_dump()["judge_job_ids"] == styled.spec.model_dump()["judge_job_ids"]
+    assert [set(job.needs) for job in of_kind(plan, "style")] == [{plain.id}]
+    assert set(styled.needs) >= ids(of_kind(plan, "style")) | ids(of_kind(plan, "judge"))

@@ -124,6 +124,12 @@ def stand_ins(facts: Facts) -> list[str]:
             "The judges of the quality gate learned on encoders with random initial weights, not on pretrained ones: "
             "compare their agreement with real pairs and with samples, and with no other run's."
         )
+    towers = {name for item in facts.sets if item.styling and item.styling.stand_in for name in item.styling.networks}
+    if towers:
+        sentences.append(
+            f"Styling compared pictures by {listed(sorted(towers))}, not by DINO and VGG-19: what it changes says "
+            "nothing about the published method."
+        )
     drawn = sorted({part.dataset for part in facts.parts if part.drawn})
     if drawn:
         sentences.append(

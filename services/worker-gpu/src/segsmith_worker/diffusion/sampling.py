@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segsmith_worker.device import to_device
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.schedule import (
     LinearSchedule,
@@ -62,15 +63,31 @@ def chain_of(model: DiffusionModel, count: int) -> LinearSchedule:
     return respaced(linear_schedule(model.preset.diffusion.timesteps), count)
 
 
+def as_chain(levels: Levels) -> LinearSchedule:
+    """Levels of either process as a chain to step down: β from the ratios of their ᾱ."""
+    before = torch.cat([levels.alphas_bar.new_ones(1), levels.alphas_bar[:-1]])
+    return LinearSchedule(1 - levels.alphas_bar / before, levels.alphas_bar, levels.model_times)
+
+
 def evaluate(
     model: DiffusionModel, x_t: Tensor, network_input: Tensor, levels: Levels, level: int
 ) -> tuple[Tensor, Tensor]:
     """One evaluation of the U-Net: the predicted x₀ (B, 4, H, W), unclipped, and its range output (B, 4 or 0, H, W)."""
-    times = levels.model_times[level].expand(len(x_t)).to(x_t.device)
-    output = model.predict(network_input, times)
+    return read_output(model, x_t, model.predict(network_input, times_at(levels, level, x_t)), levels, level)
+
+
+def times_at(levels: Levels, level: int, x_t: Tensor) -> Tensor:
+    """What the network is told of the level, for each row of x_t: (B,)."""
+    return torch.full((len(x_t),), float(levels.model_times[level]), dtype=torch.float64, device=x_t.device)
+
+
+def read_output(
+    model: DiffusionModel, x_t: Tensor, output: Tensor, levels: Levels, level: int
+) -> tuple[Tensor, Tensor]:
+    """The predicted x₀ (B, 4, H, W), unclipped, and the range output (B, 4 or 0, H, W) in an output of the U-Net."""
     prediction, range_output = output[:, :4], output[:, 4:]
-    alpha_bar, diffusion = levels.alphas_bar[level], model.preset.diffusion
-    if diffusion.prediction == "v":
+    alpha_bar = levels.alphas_bar[level]
+    if model.preset.diffusion.prediction == "v":
         return x0_from_v(x_t, prediction, alpha_bar), range_output
     return x0_from_epsilon(x_t, prediction, alpha_bar), range_output
 
@@ -82,18 +99,21 @@ def ancestral_step(
     mean = posterior_mean(x0, x_t, chain, level)
     if level == 0:
         return mean
-    learned = range_output.shape[1] > 0
-    log_variance = (
-        learned_log_variance(range_output, chain, level) if learned else posterior_log_variance(chain)[level].to(x_t)
-    )
-    return mean + (0.5 * log_variance).exp() * noise
+    return mean + (0.5 * step_log_variance(range_output, chain, level)).exp() * noise
+
+
+def step_log_variance(range_output: Tensor, chain: LinearSchedule, level: int) -> Tensor:
+    """log Σ of one ancestral step: learned (B, 4, H, W), or log β̃ as a scalar where none is learned."""
+    if range_output.shape[1] > 0:
+        return learned_log_variance(range_output, chain, level)
+    return posterior_log_variance(chain)[level].to(range_output.dtype)
 
 
 def ddim_step(
     x_t: Tensor, x0: Tensor, alpha_bar: Tensor, next_alpha_bar: Tensor, noise: Tensor, stochasticity: float
 ) -> Tensor:
     """One step to a cleaner level (Song et al. 2021, eq. 12 and 16): η = 0 is deterministic, η = 1 ancestral."""
-    alpha_bar, next_alpha_bar = alpha_bar.to(x_t), next_alpha_bar.to(x_t)
+    alpha_bar, next_alpha_bar = alpha_bar.to(x_t.dtype), next_alpha_bar.to(x_t.dtype)
     variance = (1 - next_alpha_bar) / (1 - alpha_bar) * (1 - alpha_bar / next_alpha_bar) * stochasticity**2
     direction = (1 - next_alpha_bar - variance).clamp_min(0).sqrt()
     epsilon = epsilon_from_x0(x_t, x0, alpha_bar)
@@ -124,7 +144,7 @@ def sample_unconditionally(
 
 def noise_like(model: DiffusionModel, seeds: Sequence[int], purpose: str, *position: int) -> Tensor:
     """Noise (len(seeds), 4, side, side) on the model's device; each row depends on its own seed."""
-    return normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)).to(model.device)
+    return to_device(normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)), model.device)
 
 
 def report(on_evaluation: OnEvaluation | None, done: int, total: int) -> None:
