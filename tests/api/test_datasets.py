@@ -134,7 +134,8 @@ def test_what_does_not_exist_is_said_to_be_missing(room: ApiRoom) -> None:
         "datasets/{} datasets/{}/versions versions/{} versions/{}/pairs versions/{}/archive pairs/{} pairs/{}/image "
         "splits/{} versions/{}/splits versions/{}/report uploads/{} models/{} jobs/{} jobs/{}/events jobs/{}/artifacts "
         "jobs/{}/checkpoints artifacts/{} pipelines/{} pipelines/{}/events pipelines/{}/artifacts generations/{} "
-        "generations/{}/samples samples/{} samples/{}/region evaluations/{} clusterings/{} segmentation-runs/{}"
+        "generations/{}/samples samples/{} samples/{}/region evaluations/{} clusterings/{} segmentation-runs/{} "
+        "judges/{} judgements/{}"
     )
     missing = uuid4()
     for path in paths.split():

@@ -19,6 +19,7 @@ TRAIN_PAIRS = 18
 RUN = [
     "--preset", "tiny-cpu", "--k", "2", "--test-fraction", ".25", "--seed", "7", "--seeds", "1",
     "--samples-per-source", "1", "--ms-ssim-pairs", "20", "--set", "training.images_total=320",
+    "--quality-gate",
 ]  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def test_every_stage_runs_and_says_what_it_took(finished: tuple[Path, dict[str, 
     _, document, told = finished
     assert document["status"] == "succeeded"
     stages = {stage["stage"]: stage for stage in document["stages"]}
-    assert set(stages) == {"cluster", "train", "generate", "evaluate", "segment", "report"}
+    assert set(stages) == {"cluster", "train", "generate", "evaluate", "judge", "gate", "segment", "report"}
     assert all(stage["wall_seconds"] > 0 and stage["peak_memory_bytes"] > 2**20 for stage in stages.values())
     for kind in stages:
         assert re.search(rf"✓ {kind}.*succeeded +[\d.]+ .*load [\d.]+", told), told
@@ -74,6 +75,17 @@ def test_the_study_scores_every_arm_on_pairs_nobody_trained_on(finished: tuple[P
     scored = {(row["arm"], row["metric"]) for row in document["segmentation"] if row["test"] == "test"}
     assert {(arm, metric) for arm in ("real", "synthetic", "real + synthetic") for metric in ("dice", "iou")} <= scored
     assert all(0 <= row["mean"] <= 1 for row in document["segmentation"] if row["metric"] in {"dice", "iou"})
+
+
+def test_judges_say_how_well_labels_fit_and_drop_nothing_unasked(finished: tuple[Path, dict[str, Any], str]) -> None:
+    folder, document, _ = finished
+    (told,) = document["agreement"]
+    assert (told["set"], told["threshold"], told["dropped"]) == ("Diff-1", None, 0)
+    assert told["judged"] == document["sets"][0]["counts"]["accepted"]
+    assert 0 <= told["dice_median"] <= 1
+    assert (folder / "result" / "agreement-Diff-1.png").is_file()
+    pairs = [json.loads(line) for line in (folder / "result/sets/Diff-1/provenance.jsonl").read_text().splitlines()]
+    assert all(0 <= pair["sample"]["agreement"]["iou"] <= pair["sample"]["agreement"]["dice"] <= 1 for pair in pairs)
 
 
 def test_nothing_keeps_running(finished: tuple[Path, dict[str, Any], str]) -> None:

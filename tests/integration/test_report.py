@@ -30,18 +30,20 @@ from segsmith_shared.database.tables import (
     Pipeline,
     Sample,
     SegmentationRun,
+    SetJudgement,
     Split,
 )
 from segsmith_shared.jobs import states
 from segsmith_shared.jobs.context import Finished, StepContext, Stopped, StopReason
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.import_report import Counts, ImportReport
+from segsmith_shared.pairs.intake import png_bytes
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import NamedPart, PartRef, PipelineSpec
 from segsmith_shared.problems import NotFound
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
-from tests.unit.evaluator.report.drawn_report import drawn_metrics, grown
+from tests.unit.evaluator.report.drawn_report import drawn_judgement, drawn_metrics, grown
 
 SIDE_PX = 32
 SOURCES, TESTS = 6, 2
@@ -158,6 +160,22 @@ class Left:
                 label="Diff-1",
                 metrics=drawn_metrics().model_dump(mode="json"),
             )
+        )
+
+    def judgement(self) -> None:
+        job = self.job("gate")
+        picture = png_bytes(draw_pair(1, 0, SIDE_PX)[0])
+        digest = self.objects.put_bytes(picture)
+        name, size_bytes = "agreement-Diff-1.png", len(picture)
+        sheet = Artifact(job_id=job.id, name=name, media_type="image/png", digest=digest, size_bytes=size_bytes)
+        self.store(
+            sheet,
+            SetJudgement(
+                job_id=job.id,
+                synthetic_version_id=self.version.id,
+                label="Diff-1",
+                findings=drawn_judgement().model_dump(mode="json"),
+            ),
         )
 
     def study(self) -> None:
@@ -280,6 +298,18 @@ def test_a_whole_pipeline_becomes_a_page_a_sheet_and_its_figures(left: Left, set
     assert mixed is not None
     assert mixed.estimate.value == pytest.approx(0.2)
     assert mixed.estimate.n == 3
+
+
+def test_what_the_quality_gate_found_is_told_and_its_sheet_lies_beside_the_page(left: Left, settings: Settings) -> None:
+    left.set(left.models(left.clusters()))
+    left.judgement()
+    files = reported(left, settings)
+    assert set(files) == {"report.html", "report.json", "sheet-Diff-1.png", "agreement-Diff-1.png"}
+    page = files["report.html"].decode()
+    assert "4 samples of 86 dropped" in page
+    assert page.count("data:image/jpeg") > 0
+    (found,) = Facts.model_validate_json(files["report.json"]).judgements
+    assert found.judgement == drawn_judgement()
 
 
 def test_a_pipeline_that_broke_early_is_reported_as_far_as_it_came(left: Left, settings: Settings) -> None:

@@ -22,6 +22,8 @@ from segsmith.values import (
     Event,
     Generation,
     Job,
+    Judge,
+    Judgement,
     Model,
     Page,
     Pair,
@@ -240,6 +242,8 @@ class Client:
         self.models = Collection(transport, "/v1/models", Model)
         self.generations = Collection(transport, "/v1/generations", Generation)
         self.evaluations = Collection(transport, "/v1/evaluations", Evaluation)
+        self.judges = Collection(transport, "/v1/judges", Judge)
+        self.judgements = Collection(transport, "/v1/judgements", Judgement)
         self.segmentation_runs = Collection(transport, "/v1/segmentation-runs", SegmentationRun)
         self.api_keys = ApiKeys(transport, "/v1/api-keys", ApiKey)
 

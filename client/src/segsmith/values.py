@@ -222,6 +222,28 @@ class Evaluation(Answer):
     created_at: datetime
 
 
+class Judge(Answer):
+    """A segmentation model of a quality gate; it judges what has its source in `fold`, which it never saw."""
+
+    id: UUID
+    job_id: UUID
+    fold: int
+    folds: int
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime
+
+
+class Judgement(Answer):
+    """What a quality gate found of one set: `findings` is segsmith_shared.pairs.agreement.Judgement's document."""
+
+    id: UUID
+    job_id: UUID
+    synthetic_version_id: UUID
+    label: str
+    findings: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime
+
+
 class SegmentationRun(Answer):
     """One segmentation model; `scores` maps test set to metric to value."""
 

@@ -53,9 +53,23 @@ def test_near_copies_are_kept_unless_asked_otherwise() -> None:
     assert pipeline_spec(RunOptions(drop_near_copies=True), PAIRS, TESTS).drop_near_copies
 
 
+def test_a_quality_gate_is_asked_for_by_name_and_drops_only_with_a_quantile() -> None:
+    assert pipeline_spec(RunOptions(minimum_agreement_quantile=None), PAIRS, TESTS).quality_gate is None
+    scores = pipeline_spec(RunOptions(quality_gate=True), PAIRS, TESTS).quality_gate
+    assert scores is not None
+    assert (scores.preset, scores.minimum_agreement_quantile) == ("tiny-cpu", None)
+    options = RunOptions(quality_gate=True, minimum_agreement_quantile=0.1, judge_preset="small-64")
+    drops = pipeline_spec(options, PAIRS, TESTS).quality_gate
+    assert drops is not None
+    assert (drops.preset, drops.minimum_agreement_quantile) == ("small-64", 0.1)
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        RunOptions(minimum_agreement_quantile=0.05),
+        RunOptions(quality_gate=True, minimum_agreement_quantile=0.9),
+        RunOptions(quality_gate=True, judge_preset="no-such"),
         RunOptions(overrides={"training.batches": 8}),
         RunOptions(preset="no-such"),
         RunOptions(name="../x"),

@@ -19,6 +19,7 @@ from segsmith_shared.plans.specs import (
     NamedPart,
     PartRef,
     PipelineSpec,
+    QualityGateSpec,
     Recipe,
     SegmentationStudySpec,
     Strategy,
@@ -68,6 +69,9 @@ class RunOptions:
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     styling: Mapping[str, Any] | None = None
     drop_near_copies: bool = False
+    quality_gate: bool = False
+    minimum_agreement_quantile: float | None = None
+    judge_preset: str = "tiny-cpu"
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
@@ -98,6 +102,7 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             evaluation=options.evaluation,
             segmentation=_segmentation(options) if tests else None,
             drop_near_copies=options.drop_near_copies,
+            quality_gate=_quality_gate(options),
             torch_threads=options.threads,
         )
     except ValidationError as error:
@@ -188,6 +193,16 @@ def _clustering(options: RunOptions) -> ClusteringSpec:
     if options.clusters is not None:
         return ClusteringSpec(method="imported", k=len(options.clusters), imported=dict(options.clusters))
     return ClusteringSpec(k=options.k)
+
+
+def _quality_gate(options: RunOptions) -> QualityGateSpec | None:
+    quantile = options.minimum_agreement_quantile
+    if not options.quality_gate:
+        if quantile is not None:
+            raise InvalidInput("--minimum-agreement-quantile is the quality gate's.", hint="Add --quality-gate.")
+        return None
+    preset = segmentation_preset_named(options.judge_preset).preset
+    return QualityGateSpec(preset=preset, minimum_agreement_quantile=quantile)
 
 
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:

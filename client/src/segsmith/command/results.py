@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from segsmith.command.invocation import Invocation
 from segsmith.command.progress import Board, view_on
 from segsmith.command.tables import (
+    agreement_summary,
+    agreement_table,
     fields,
     metrics_table,
     segmentation_summary,
@@ -19,7 +21,7 @@ from segsmith.command.tables import (
     stage_table,
     stages,
 )
-from segsmith.values import Evaluation, Generation, Pipeline, SegmentationRun
+from segsmith.values import Evaluation, Generation, Judgement, Pipeline, SegmentationRun
 from segsmith_shared.pairs.archives import extract_archive
 
 REPORT = "report.html"
@@ -33,6 +35,7 @@ class Results:
     pipeline: Pipeline
     generations: list[Generation]
     evaluations: list[Evaluation]
+    judgements: list[Judgement]
     segmentation_runs: list[SegmentationRun]
     files: dict[str, Path] = field(default_factory=dict)
 
@@ -46,6 +49,7 @@ class Results:
             "stages": stages(self.pipeline.jobs),
             "sets": self._sets(),
             "evaluations": {each.label: each.metrics for each in self.evaluations},
+            "agreement": agreement_summary(self.judgements),
             "segmentation": segmentation_summary(self.segmentation_runs),
             "files": self.files,
         }
@@ -58,6 +62,8 @@ class Results:
             parts += ["Synthetic pairs", fields(told), ""]
         if self.evaluations:
             parts.append(metrics_table(self.evaluations))
+        if self.judgements:
+            parts.append(agreement_table(agreement_summary(self.judgements)))
         if self.segmentation_runs:
             parts.append(segmentation_table(segmentation_summary(self.segmentation_runs)))
         parts += [f"{name}: {problem}" for name, problem in self._problems().items()]
@@ -103,6 +109,7 @@ def collect(here: Invocation, pipeline_id: UUID, output: Path | None) -> Results
         pipeline=client.pipelines.get(pipeline_id),
         generations=list(client.generations.list(pipeline_id=pipeline_id)),
         evaluations=list(client.evaluations.list(pipeline_id=pipeline_id)),
+        judgements=list(client.judgements.list(pipeline_id=pipeline_id)),
         segmentation_runs=list(client.segmentation_runs.list(pipeline_id=pipeline_id)),
     )
     if output is not None:

@@ -77,6 +77,14 @@ def run(
     drop_near_copies: Annotated[
         bool, typer.Option("--drop-near-copies", help="Leave near-copies of training pictures out of the sets.")
     ] = False,
+    quality_gate: Annotated[
+        bool, typer.Option("--quality-gate", help="Let judges trained on real pairs score whether labels fit.")
+    ] = False,
+    minimum_agreement_quantile: Annotated[
+        float | None,
+        typer.Option(help="Drop samples that agree less than this quantile of real pairs, e.g. .05."),
+    ] = None,
+    judge_preset: Annotated[str, typer.Option(help="Segmentation preset of the quality gate's judges.")] = "tiny-cpu",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Jobs that share the drawing, for several workers.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
@@ -108,6 +116,9 @@ def run(
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
         styling=dict(map(parse_override, styling_set or [])) if styling or styling_set else None,
         drop_near_copies=drop_near_copies,
+        quality_gate=quality_gate,
+        minimum_agreement_quantile=minimum_agreement_quantile,
+        judge_preset=judge_preset,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)

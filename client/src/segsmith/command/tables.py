@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from segsmith.values import Evaluation, Job, SegmentationRun
+from segsmith.values import Evaluation, Job, Judgement, SegmentationRun
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
@@ -86,6 +86,41 @@ def metrics_table(evaluations: Iterable[Evaluation]) -> Table:
         for name, figure in _figures(evaluation.metrics)
     ]
     return table(("set", "metric", ">value", ">interval", ">n", ""), rows)
+
+
+def agreement_summary(judgements: Iterable[Judgement]) -> list[dict[str, Any]]:
+    """Of each judged set: the median Dice of judges with its labels and with real ones, and what the gate dropped."""
+    return [
+        {
+            "set": judgement.label,
+            "dice_median": median(dice),
+            "real_dice_median": median(pair["dice"] for pair in found["real"]),
+            "threshold": found["threshold"],
+            "judged": len(dice),
+            "dropped": sum(value < found["threshold"] for value in dice) if found["threshold"] is not None else 0,
+            "stand_in": found["stand_in"],
+        }
+        for judgement in sorted(judgements, key=lambda judgement: judgement.label)
+        for found in [judgement.findings]
+        for dice in [[pair["dice"] for pair in found["samples"]]]
+    ]
+
+
+def agreement_table(summary: Iterable[Mapping[str, Any]]) -> Table:
+    """`agreement_summary` for people."""
+    rows = [
+        (
+            s["set"],
+            f"{s['dice_median']:.3f}",
+            f"{s['real_dice_median']:.3f}",
+            "" if s["threshold"] is None else f"{s['threshold']:.3f}",
+            f"{s['dropped']} of {s['judged']}",
+            "untrained encoder" if s["stand_in"] else "",
+        )
+        for s in summary
+    ]
+    headings = ("set", ">judges' Dice, median", ">with real pairs", ">threshold", ">dropped", "")
+    return table(headings, rows)
 
 
 def segmentation_summary(runs: Iterable[SegmentationRun]) -> list[dict[str, Any]]:

@@ -272,6 +272,7 @@ class SampleAnswer(Answer):
     evaluations: int
     lesion_fraction: float
     provenance: Document
+    agreement: Document | None = Field(description="of a judge with the label: dice, iou, judge_id; null if not judged")
     created_at: datetime
     image_url: str
     label_url: str
@@ -295,6 +296,30 @@ class EvaluationAnswer(Answer):
     synthetic_version_id: UUID
     label: str
     metrics: Document
+    created_at: datetime
+
+
+class JudgeAnswer(Answer):
+    id: UUID
+    job_id: UUID
+    fold: int = Field(description="from 0; what it judges has its source in this fold, which it never saw")
+    folds: int
+    parameters: Document
+    curve: Document
+    created_at: datetime
+
+
+class JudgeDetail(JudgeAnswer):
+    training_manifest: Document
+    held_out: Document = Field(description="id of each real pair of the fold to its name, dice and iou")
+
+
+class JudgementAnswer(Answer):
+    id: UUID
+    job_id: UUID
+    synthetic_version_id: UUID = Field(description="the set as it was judged, before anything was dropped")
+    label: str
+    findings: Document
     created_at: datetime
 
 

@@ -1,7 +1,7 @@
 """Generations in Postgres: whose models they use, and the moment when their samples become dataset versions."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -20,9 +20,13 @@ from segsmith_shared.database.tables import (
     Pair,
     Sample,
 )
+from segsmith_shared.pairs.agreement import LOW_AGREEMENT
+from segsmith_shared.problems import Conflict
 
 NEAR_COPY = "near_copy"
 """Why the copy check leaves a sample out, beside the reasons why a sampled pair is never accepted."""
+CHECKS = {NEAR_COPY: "checked", LOW_AGREEMENT: "judged"}
+"""What the label of a set says once samples were left out of it for this reason, or none had to be."""
 
 
 def models_of(session: Session, generation: Generation) -> Sequence[Model]:
@@ -57,27 +61,58 @@ def close_generation_when_done(session: Session, generation_id: UUID, job_id: UU
     session.add(generation)
 
 
-def leave_out_near_copies(
-    session: Session, *, generation_id: UUID, sample_index: int, sample_ids: Sequence[UUID], job_id: UUID
+def leave_out(
+    session: Session,
+    *,
+    generation_id: UUID,
+    sample_index: int,
+    sample_ids: Sequence[UUID],
+    reason: str,
+    job_id: UUID,
 ) -> None:
     """Mark these samples of a closed set as rejected, and write what is left as a further version, the set from now on.
 
-    The version without the check stays as it is. Runs in the finishing transaction of the job `job_id`.
+    `reason` is one of CHECKS. The versions before stay as they are. Runs in the finishing transaction of the job
+    `job_id`.
     """
     generation = session.get_one(Generation, generation_id, with_for_update=True)
     for sample in session.exec(select(Sample).where(col(Sample.id).in_(sample_ids))):
-        sample.accepted, sample.rejection_reason = False, NEAR_COPY
+        sample.accepted, sample.rejection_reason = False, reason
         session.add(sample)
     session.flush()
     samples = _samples_of(session, generation_id)
-    unchecked = generation.version_ids[str(sample_index)]
+    before = session.get_one(DatasetVersion, UUID(generation.version_ids[str(sample_index)]))
     version = _close_set(session, generation, sample_index, [s for s in samples if s.sample_index == sample_index])
-    version.label = f"{version.label} (checked)"
-    version.provenance = {**version.provenance, "unchecked_version_id": unchecked}
+    checks = [*before.provenance.get("checks", []), CHECKS[reason]]
+    version.label = f"{version.label} ({', '.join(checks)})"
+    unchecked = before.provenance.get("unchecked_version_id", str(before.id))
+    version.provenance = {**version.provenance, "checks": checks, "unchecked_version_id": unchecked}
     version.created_by_job_id = job_id
     generation.counts = _counts(samples)
     generation.version_ids = {**generation.version_ids, str(sample_index): str(version.id)}
     session.add_all([version, generation])
+
+
+def store_agreements(session: Session, documents: Mapping[UUID, dict[str, Any]]) -> None:
+    """Write what the judges found of each of these samples."""
+    for sample in session.exec(select(Sample).where(col(Sample.id).in_(documents))):
+        sample.agreement = documents[sample.id]
+        session.add(sample)
+
+
+def set_version_id(generation: Generation, sample_index: int) -> UUID:
+    """The version that holds a set as it is now. Raises Conflict before the set is closed."""
+    version_id = generation.version_ids.get(str(sample_index))
+    if version_id is None:
+        raise Conflict(f"Set {set_label(generation.recipe, sample_index)} is not closed yet.")
+    return UUID(version_id)
+
+
+def accepted_samples(session: Session, generation_id: UUID, sample_index: int) -> list[Sample]:
+    """The accepted samples of one set, in the order of their sources."""
+    query = select(Sample).join(Pair, col(Sample.source_pair_id) == col(Pair.id)).order_by(col(Pair.position))
+    chosen = (Sample.generation_id == generation_id, Sample.sample_index == sample_index, col(Sample.accepted))
+    return list(session.exec(query.where(*chosen)))
 
 
 def set_label(recipe: str, sample_index: int) -> str:

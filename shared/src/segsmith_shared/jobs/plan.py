@@ -17,6 +17,8 @@ QUEUE_OF_KIND = {
     JobKind.STYLE: "gpu",
     JobKind.SEGMENT: "gpu",
     JobKind.EVALUATE: "cpu",
+    JobKind.JUDGE: "gpu",
+    JobKind.GATE: "gpu",
     JobKind.REPORT: "cpu",
     JobKind.PROBE: "cpu",
 }

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
+from segsmith_shared.pairs.agreement import smallest_count
 from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
 from segsmith_shared.plans.presets import Preset, preset_named
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
@@ -14,9 +15,12 @@ from segsmith_shared.plans.specs import (
     ArmSpec,
     ClusterJobSpec,
     EvaluateJobSpec,
+    GateJobSpec,
     GenerateJobSpec,
     GenerationOrder,
+    JudgeJobSpec,
     PipelineSpec,
+    QualityGateSpec,
     Recipe,
     ReportJobSpec,
     SegmentationStudySpec,
@@ -122,10 +126,11 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
     plan = PipelinePlan()
     generated = _plan_recipes(plan, spec, presets, source_count, threads)
     ends = [job_id for drawn in generated for job_id in drawn.job_ids]
-    sets, job_of_set = _close_sets(plan, spec, generated, ends, threads)
+    judge_ids = _plan_judges(plan, spec, source_count, threads)
+    sets, job_of_set = _close_sets(plan, spec, generated, judge_ids, ends, threads)
     styled = _plan_styling(plan, spec, presets, generated, job_of_set, threads, source_count)
     ends += [job_id for drawn in styled for job_id in drawn.job_ids]
-    styled_sets, job_of_styled_set = _close_sets(plan, spec, styled, ends, threads)
+    styled_sets, job_of_styled_set = _close_sets(plan, spec, styled, judge_ids, ends, threads)
     sets, job_of_set = sets | styled_sets, job_of_set | job_of_styled_set
     ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
     report = ReportJobSpec(pipeline_id=pipeline_id)
@@ -140,15 +145,30 @@ def preset_of(spec: PipelineSpec, recipe: Recipe) -> Preset:
 
 
 def _close_sets(
-    plan: PipelinePlan, spec: PipelineSpec, generated: Sequence["_Drawn"], ends: list[UUID], threads: int
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    generated: Sequence["_Drawn"],
+    judge_ids: tuple[UUID, ...],
+    ends: list[UUID],
+    threads: int,
 ) -> tuple[dict[str, tuple[UUID, int]], dict[str, tuple[UUID, ...]]]:
-    """Evaluate the sets of these generations. Returns set -> (generation id, index), and set -> jobs that make it."""
+    """Evaluate and judge the sets of these generations.
+
+    Returns set -> (generation id, index), and set -> jobs that make it.
+    """
     sets = {f"{drawn.recipe}-{index}": (drawn.generation_id, index) for drawn in generated for index in drawn.indices}
     job_of_set = {f"{drawn.recipe}-{index}": drawn.job_ids for drawn in generated for index in drawn.indices}
     evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
-    ends += evaluations.values()
+    # the gate of a set also waits for its evaluation, whose figures are of the set before the gate left anything out
+    before_gate = {
+        label: (*needs, *([evaluations[label]] if evaluations else [])) for label, needs in job_of_set.items()
+    }
+    gates = _plan_gates(plan, spec, sets, before_gate, judge_ids, threads)
+    ends += [*evaluations.values(), *gates.values()]
+    if spec.quality_gate and spec.quality_gate.minimum_agreement_quantile is not None:
+        return sets, {label: (job_id,) for label, job_id in gates.items()}
     if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
-        job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
+        return sets, {label: (job_id,) for label, job_id in evaluations.items()}
     return sets, job_of_set
 
 
@@ -398,6 +418,75 @@ def _plan_evaluations(
         )
         for label, (generation_id, index) in sets.items()
     }
+
+
+def _plan_judges(plan: PipelinePlan, spec: PipelineSpec, source_count: int, threads: int) -> tuple[UUID, ...]:
+    """A judge per fold; none where no gate is asked for."""
+    gate = spec.quality_gate
+    if gate is None:
+        return ()
+    judge_preset = segmentation_preset(gate.preset).with_overrides(gate.overrides)
+    _check_judges(gate, source_count)
+    plan.cost.append(CostLine("quality gate: judges", gate.folds * judge_preset.steps, "optimiser steps"))
+    return tuple(_plan_judge(plan, spec, gate, fold, threads) for fold in range(gate.folds))
+
+
+def _plan_gates(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    sets: dict[str, tuple[UUID, int]],
+    needs: dict[str, tuple[UUID, ...]],
+    judge_ids: tuple[UUID, ...],
+    threads: int,
+) -> dict[str, UUID]:
+    """Each set before the judges. Returns set -> id of its gate job; nothing where no gate is asked for."""
+    gate = spec.quality_gate
+    if gate is None:
+        return {}
+    return {
+        label: plan.add(
+            "gate",
+            f"gate {label}",
+            GPU,
+            GateJobSpec(
+                generation_id=generation_id,
+                sample_index=index,
+                judge_job_ids=judge_ids,
+                geometry=spec.geometry,
+                minimum_agreement_quantile=gate.minimum_agreement_quantile,
+                torch_threads=threads,
+            ),
+            (*needs[label], *judge_ids),
+            AFTER_GENERATION,
+        )
+        for label, (generation_id, index) in sets.items()
+    }
+
+
+def _plan_judge(plan: PipelinePlan, spec: PipelineSpec, gate: QualityGateSpec, fold: int, threads: int) -> UUID:
+    judge = JudgeJobSpec(
+        pairs=spec.pairs,
+        geometry=spec.geometry,
+        preset=gate.preset,
+        overrides=gate.overrides,
+        fold=fold,
+        folds=gate.folds,
+        seed=seed_for(spec.seed, "quality-gate"),
+        torch_threads=threads,
+    )
+    return plan.add("judge", f"judge {fold + 1}/{gate.folds}", GPU, judge, (), AFTER_GENERATION)
+
+
+def _check_judges(gate: QualityGateSpec, source_count: int) -> None:
+    """Each judge trains and validates on pairs of other folds, and a quantile needs pairs to be one of."""
+    quantile = gate.minimum_agreement_quantile
+    needed = max(2 * gate.folds, smallest_count(quantile) if quantile is not None else 0)
+    if source_count < needed:
+        raise DatasetTooSmall(
+            f"{source_count} pairs are too few for a quality gate of {gate.folds} folds"
+            + (f" and a quantile of {quantile:g}." if quantile is not None else "."),
+            hint=f"It needs {needed} pairs; a higher minimum_agreement_quantile or fewer folds need fewer.",
+        )
 
 
 def _plan_segmentation(

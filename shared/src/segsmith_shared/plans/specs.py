@@ -119,8 +119,27 @@ class SegmentationStudySpec(Frozen):
     policy: Policy = Field("pool", description="how synthetic pairs join real ones in a mixed arm")
 
 
+class QualityGateSpec(Frozen):
+    """Judges, segmentation models trained on real pairs alone, say how well each sample's picture and label agree.
+
+    The real pairs are divided into `folds`, near-duplicates together; a sample, and a real pair, is judged by the model
+    that saw none of its source's fold.
+    """
+
+    preset: str = Field("tiny-cpu", max_length=80, description="segmentation preset of the judges")
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    folds: int = Field(2, ge=2, le=10, description="judges; more folds give each one more pairs to learn from")
+    minimum_agreement_quantile: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description="drop samples whose Dice lies below this quantile of real pairs' under the same judges; "
+        "null only scores them",
+    )
+
+
 class PipelineSpec(Frozen):
-    """A whole run on one dataset version: cluster, train, generate, evaluate, segment, report."""
+    """A whole run on one dataset version: cluster, train, generate, evaluate, judge, segment, report."""
 
     name: Name = "pipeline"
     pairs: PartRef
@@ -137,6 +156,9 @@ class PipelineSpec(Frozen):
     drop_near_copies: bool = Field(
         False,
         description="leave samples that are near-copies of training pictures out of the sets, before segmentation",
+    )
+    quality_gate: QualityGateSpec | None = Field(
+        None, description="whether each sample's label fits its picture, and what to drop, before segmentation"
     )
     torch_threads: int | None = Field(None, ge=1, le=256, description="of every job; the installation's unless given")
     allow_stand_ins: bool = Field(True, description="run on built-in features where pretrained weights are missing")
@@ -262,6 +284,31 @@ class EvaluateJobSpec(Frozen):
     torch_threads: int
     allow_stand_ins: bool = True
     drop_near_copies: bool = False
+
+
+class JudgeJobSpec(Frozen):
+    """One judge: trained on every real pair outside `fold` (of `folds`, from 0), scored on those within."""
+
+    pairs: PartRef
+    geometry: Geometry
+    preset: str
+    overrides: dict[str, Any]
+    fold: int = Field(ge=0)
+    folds: int = Field(ge=2)
+    seed: Seed
+    torch_threads: int
+    slice_seconds: SliceSeconds = None
+
+
+class GateJobSpec(Frozen):
+    """One set before the judges of these jobs."""
+
+    generation_id: UUID
+    sample_index: int
+    judge_job_ids: tuple[UUID, ...]
+    geometry: Geometry
+    minimum_agreement_quantile: float | None
+    torch_threads: int
 
 
 class SegmentJobSpec(Frozen):

@@ -21,6 +21,7 @@ from segsmith_evaluator.report.facts import (
     ExtractorFacts,
     Facts,
     JobFacts,
+    JudgementFacts,
     LabelFacts,
     MergeFacts,
     ModelFacts,
@@ -32,6 +33,7 @@ from segsmith_evaluator.report.facts import (
 )
 from segsmith_evaluator.report.pictures import ClusterPictures, Pictures, SampleGroup, SetPictures
 from segsmith_evaluator.report.sheets import jpeg_bytes
+from segsmith_shared.pairs.agreement import Judgement, PairAgreement, threshold_of
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.presets import preset_named
 
@@ -71,7 +73,9 @@ def drawn_pictures(groups: int = 12, side_px: int = 48) -> Pictures:
     thumbnails = tuple(jpeg_bytes(Image.fromarray(draw_pair(3, index, 96)[0]), 85) for index in range(9))
     clusters = tuple(ClusterPictures(index, thumbnails) for index in range(2))
     sheet = jpeg_bytes(Image.new("RGB", (40, 30)), 85)
-    return Pictures((SetPictures("Diff-1", accepted, rejected),), (clusters,), copy_sheets={"Diff-1": sheet})
+    sheets = {"Diff-1": sheet}
+    sets = (SetPictures("Diff-1", accepted, rejected),)
+    return Pictures(sets, (clusters,), copy_sheets=sheets, agreement_sheets=sheets)
 
 
 def drawn_metrics(fid: float = 31.4, *, stand_in: bool = True) -> SetMetrics:
@@ -141,6 +145,29 @@ def drawn_findings(*, stand_in: bool = True, dropped: bool = False) -> Memorisat
     )
 
 
+def drawn_judgement(*, quantile: float | None = 0.05, stand_in: bool = True) -> Judgement:
+    """Ninety real pairs and 86 samples before two judges; four samples have a label that does not fit."""
+
+    def pair(name: str, fold: int, dice: float) -> PairAgreement:
+        return PairAgreement(name=name, fold=fold, dice=dice, iou=dice / (2 - dice))
+
+    real = [pair(f"drawn-{place:04}", place % 2, 0.75 + 0.24 * place / 89) for place in range(90)]
+    fitting = [pair(f"drawn-{place:04}~1", place % 2, 0.78 + 0.2 * place / 85) for place in range(4, 86)]
+    misfits = [pair(f"drawn-{place:04}~1", place % 2, 0.05 * place) for place in range(4)]
+    return Judgement(
+        samples=(*misfits, *fitting),
+        real=tuple(real),
+        folds=2,
+        preset="tiny-cpu",
+        side_px=48,
+        stand_in=stand_in,
+        quantile=quantile,
+        threshold=None if quantile is None else threshold_of([each.dice for each in real], quantile),
+        sheet="agreement-Diff-1.png",
+        notes=("Agreement says that a label lies where a model of real pairs would put it.",),
+    )
+
+
 def drawn_facts(**changes: Any) -> Facts:
     """The facts of a finished demo run; `changes` replace whole fields."""
     facts = Facts(
@@ -150,6 +177,7 @@ def drawn_facts(**changes: Any) -> Facts:
         clusterings=(_clustering(),),
         models=tuple(_model(index) for index in range(2)),
         evaluations=(EvaluationFacts(label="Diff-1", metrics=drawn_metrics()),),
+        judgements=(JudgementFacts(label="Diff-1", judgement=drawn_judgement()),),
         segmentation=drawn_study(),
         jobs=_jobs(),
         code_version="0.1.0",

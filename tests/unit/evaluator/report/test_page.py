@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from segsmith_evaluator.report.facts import Facts
+from segsmith_evaluator.report.facts import Facts, JudgementFacts
 from segsmith_evaluator.report.page import render_page
 from segsmith_evaluator.report.picking import groups_per_set
 from segsmith_evaluator.report.pictures import Pictures, SampleGroup, SetPictures
@@ -14,6 +14,7 @@ from tests.unit.evaluator.report.drawn_report import (
     drawn_facts,
     drawn_findings,
     drawn_job,
+    drawn_judgement,
     drawn_metrics,
     drawn_pictures,
 )
@@ -106,7 +107,9 @@ def test_a_run_on_real_features_and_pairs_carries_none() -> None:
     facts = drawn_facts(clusterings=())
     real = tuple(part.model_copy(update={"drawn": False}) for part in facts.parts)
     evaluations = tuple(e.model_copy(update={"metrics": drawn_metrics(stand_in=False)}) for e in facts.evaluations)
-    assert "stand-in" not in read(facts.model_copy(update={"parts": real, "evaluations": evaluations})).words
+    judgements = (JudgementFacts(label="Diff-1", judgement=drawn_judgement(stand_in=False)),)
+    changes = {"parts": real, "evaluations": evaluations, "judgements": judgements}
+    assert "stand-in" not in read(facts.model_copy(update=changes)).words
 
 
 def test_published_figures_come_with_their_condition(reading: Reading) -> None:
@@ -143,6 +146,27 @@ def test_a_set_from_before_there_was_a_copy_check_is_not_said_to_be_free_of_copi
     metrics = drawn_metrics().model_copy(update={"memorisation": None})
     evaluations = tuple(item.model_copy(update={"metrics": metrics}) for item in drawn_facts().evaluations)
     assert "No set was checked for copies" in read(drawn_facts(evaluations=evaluations)).words
+
+
+def test_agreement_of_samples_stands_beside_that_of_real_pairs_and_says_what_was_dropped(reading: Reading) -> None:
+    for text in (
+        "at a median Dice of 0.88, and with those of unseen real pairs at 0.87; 4 samples below 0.76 were left out.",
+        "Diff-1: 4 samples of 86 dropped",
+        "real pairs, judged like Diff-1",
+        "the 5.0 % quantile of 90 unseen real pairs",
+        "drawn-0003~1: Dice 0.15",
+        "encoders with random initial weights",
+    ):
+        assert text in reading.words
+
+
+def test_a_gate_that_only_scores_claims_no_threshold_and_a_run_without_one_no_agreement() -> None:
+    scored = JudgementFacts(label="Diff-1", judgement=drawn_judgement(quantile=None))
+    words = read(drawn_facts(judgements=(scored,))).words
+    assert "nothing was dropped" in words
+    assert "left out." not in words
+    assert "agreement-Diff-1.png" in words  # no room for the sheet: its file is named
+    assert "No set went before a quality gate" in read(drawn_facts(judgements=())).words
 
 
 def test_a_hostile_name_stays_text() -> None:

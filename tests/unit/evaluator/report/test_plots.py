@@ -47,3 +47,10 @@ def test_silhouettes_are_drawn_against_k() -> None:
     shown = texts(plots.silhouettes({2: 0.2, 10: 0.15}, 10))
     assert "silhouette" in shown
     assert "10" in shown
+
+
+def test_a_histogram_shows_real_pairs_samples_and_the_threshold() -> None:
+    panel = plots.Shares("Diff-1", {"real pairs": [0.8, 0.9, 1.0], "Diff-1": [0.0, 0.9]}, 0.7)
+    shown = texts(plots.histograms([panel, plots.Shares("Diff-2", panel.values)], "Dice"))
+    for text in ("real pairs, n = 3", "Diff-1, n = 2", "threshold", "Diff-2"):
+        assert text in shown

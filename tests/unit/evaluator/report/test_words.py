@@ -43,7 +43,7 @@ def test_drawn_pairs_and_built_in_features_are_called_stand_ins() -> None:
 
 
 def test_real_features_on_real_pairs_stand_in_for_nothing() -> None:
-    facts = drawn_facts(clusterings=())
+    facts = drawn_facts(clusterings=(), judgements=())
     real = tuple(part.model_copy(update={"drawn": False}) for part in facts.parts)
     evaluations = tuple(e.model_copy(update={"metrics": drawn_metrics(stand_in=False)}) for e in facts.evaluations)
     assert words.stand_ins(facts.model_copy(update={"parts": real, "evaluations": evaluations})) == []

@@ -1,4 +1,4 @@
-"""What the jobs leave behind, read only: clusterings, models, generations, samples, evaluations, segmentation runs."""
+"""What the jobs leave behind, read only: clusterings, models, generations, samples, figures and judgements of sets."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -12,6 +12,9 @@ from segsmith_api.answers import (
     ClusteringDetail,
     EvaluationAnswer,
     GenerationAnswer,
+    JudgeAnswer,
+    JudgeDetail,
+    JudgementAnswer,
     ModelAnswer,
     SampleAnswer,
     SegmentationRunAnswer,
@@ -25,10 +28,12 @@ from segsmith_shared.database.tables import (
     Evaluation,
     Generation,
     Job,
+    Judge,
     Model,
     Pair,
     Sample,
     SegmentationRun,
+    SetJudgement,
 )
 
 Shown = TypeVar("Shown", bound=Answer)
@@ -58,6 +63,22 @@ def evaluations_page(session: Session, asked: PageRequest, pipeline_id: UUID | N
 
 def evaluation(session: Session, evaluation_id: UUID) -> EvaluationAnswer:
     return EvaluationAnswer.model_validate(find(session, Evaluation, evaluation_id, noun="evaluation"))
+
+
+def judges_page(session: Session, asked: PageRequest, pipeline_id: UUID | None) -> Page[JudgeAnswer]:
+    return _of_jobs(session, asked, Judge, JudgeAnswer, pipeline_id)
+
+
+def judge(session: Session, judge_id: UUID) -> JudgeDetail:
+    return JudgeDetail.model_validate(find(session, Judge, judge_id, noun="judge"))
+
+
+def judgements_page(session: Session, asked: PageRequest, pipeline_id: UUID | None) -> Page[JudgementAnswer]:
+    return _of_jobs(session, asked, SetJudgement, JudgementAnswer, pipeline_id)
+
+
+def judgement(session: Session, judgement_id: UUID) -> JudgementAnswer:
+    return JudgementAnswer.model_validate(find(session, SetJudgement, judgement_id, noun="judgement"))
 
 
 def segmentation_runs_page(
@@ -125,7 +146,7 @@ def _samples_of(session: Session, version: DatasetVersion, pairs: Sequence[Pair]
         .join(Pair, col(Sample.source_pair_id) == col(Pair.id))
         .where(Sample.generation_id == UUID(generation_id), Sample.sample_index == index, col(Pair.name).in_(sources))
     )
-    told = {"source_pair_id", "model_id", "cluster", "sample_index", "seed", "evaluations", "provenance"}
+    told = {"source_pair_id", "model_id", "cluster", "sample_index", "seed", "evaluations", "provenance", "agreement"}
     return {
         f"{source}~{index}": {"source": source, "sample": sample.model_dump(mode="json", include=told)}
         for sample, source in session.exec(query)

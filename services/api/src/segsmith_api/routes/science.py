@@ -1,4 +1,4 @@
-"""What the jobs left: clusterings, models, generations with their samples, evaluations, segmentation runs."""
+"""What the jobs left: clusterings, models, generations with their samples, and what was measured on them."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -10,6 +10,9 @@ from segsmith_api.answers import (
     ClusteringDetail,
     EvaluationAnswer,
     GenerationAnswer,
+    JudgeAnswer,
+    JudgeDetail,
+    JudgementAnswer,
     ModelAnswer,
     SampleAnswer,
     SegmentationRunAnswer,
@@ -101,6 +104,30 @@ def list_evaluations(session: Reading, asked: Paged, pipeline_id: OfPipeline = N
 def get_evaluation(evaluation_id: UUID, session: Reading) -> EvaluationAnswer:
     """The metrics of one synthetic set."""
     return science.evaluation(session, evaluation_id)
+
+
+@router.get("/judges")
+def list_judges(session: Reading, asked: Paged, pipeline_id: OfPipeline = None) -> Page[JudgeAnswer]:
+    """Judges of quality gates, newest first."""
+    return science.judges_page(session, asked, pipeline_id)
+
+
+@router.get("/judges/{judge_id}")
+def get_judge(judge_id: UUID, session: Reading) -> JudgeDetail:
+    """One judge, with the pairs it was trained on and its agreement with the real pairs it never saw."""
+    return science.judge(session, judge_id)
+
+
+@router.get("/judgements")
+def list_judgements(session: Reading, asked: Paged, pipeline_id: OfPipeline = None) -> Page[JudgementAnswer]:
+    """What quality gates found of synthetic sets, newest first."""
+    return science.judgements_page(session, asked, pipeline_id)
+
+
+@router.get("/judgements/{judgement_id}")
+def get_judgement(judgement_id: UUID, session: Reading) -> JudgementAnswer:
+    """The agreement of every sample of one set, and of real pairs under the same rule."""
+    return science.judgement(session, judgement_id)
 
 
 @router.get("/segmentation-runs")

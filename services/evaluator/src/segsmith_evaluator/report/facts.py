@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy.stats import t as student
 
 from segsmith_evaluator.metrics.evaluate_set import SetMetrics
+from segsmith_shared.pairs.agreement import Judgement
 
 
 class Fact(BaseModel):
@@ -187,6 +188,13 @@ class EvaluationFacts(Fact):
     metrics: SetMetrics
 
 
+class JudgementFacts(Fact):
+    """What the quality gate found of one set."""
+
+    label: str
+    judgement: Judgement
+
+
 class ScoreFacts(Fact):
     """One metric of one arm on one test set: the seeds' values and their mean."""
 
@@ -265,6 +273,7 @@ class Facts(Fact):
     clusterings: tuple[ClusteringFacts, ...]
     models: tuple[ModelFacts, ...]
     evaluations: tuple[EvaluationFacts, ...]
+    judgements: tuple[JudgementFacts, ...] = ()
     segmentation: SegmentationFacts | None
     jobs: tuple[JobFacts, ...]
     code_version: str

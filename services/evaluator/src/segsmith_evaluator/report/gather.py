@@ -20,6 +20,7 @@ from segsmith_evaluator.report.facts import (
     ExtractorFacts,
     Facts,
     JobFacts,
+    JudgementFacts,
     LabelFacts,
     MergeFacts,
     ModelFacts,
@@ -34,6 +35,7 @@ from segsmith_evaluator.report.rows import PartRows, Rows
 from segsmith_shared.database.generations import set_label
 from segsmith_shared.database.tables import Clustering, Generation, Job, Model, Pair, Sample
 from segsmith_shared.database.tables import SegmentationRun as Run
+from segsmith_shared.pairs.agreement import Judgement
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
 from segsmith_shared.versions import code_version
@@ -63,6 +65,10 @@ def facts_of(rows: Rows, labels: Mapping[str, LabelFacts], reported_at: datetime
         evaluations=tuple(
             EvaluationFacts(label=item.label, metrics=SetMetrics.model_validate(item.metrics))
             for item in rows.evaluations
+        ),
+        judgements=tuple(
+            JudgementFacts(label=item.label, judgement=Judgement.model_validate(item.findings))
+            for item in rows.judgements
         ),
         segmentation=_study(rows),
         jobs=tuple(_job(job) for job in rows.jobs),

@@ -21,7 +21,7 @@ from segsmith_evaluator.report.pictures import (
 from segsmith_evaluator.report.rows import Rows
 from segsmith_evaluator.report.sheets import jpeg_bytes
 from segsmith_evaluator.report.views import LOSSLESS_UP_TO_PX
-from segsmith_shared.database.tables import Clustering, Pair, Sample
+from segsmith_shared.database.tables import Artifact, Clustering, Pair, Sample
 from segsmith_shared.pairs.drawn import recover_lesion
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.storage.objects import ObjectStore
@@ -30,7 +30,7 @@ PICTURE_BUDGET_BYTES = 3_500_000
 """Of sample pictures on the page; base64 adds a third, clusters and plots about 1 MB."""
 GROUPS_AT_MOST, GROUPS_AT_LEAST, REJECTED_AT_MOST = 24, 4, 8
 THUMBNAILS_BUDGET, THUMBNAILS_AT_MOST = 240, 24
-COPY_SHEETS_BUDGET_BYTES = 1_200_000
+COPY_SHEETS_BUDGET_BYTES, AGREEMENT_SHEETS_BUDGET_BYTES = 1_200_000, 400_000
 MEASURED_AT_MOST = 500
 
 Progress = Callable[[int, int], None]
@@ -46,14 +46,14 @@ def pictures_of(rows: Rows, objects: ObjectStore) -> Pictures:
     return Pictures(
         sets=tuple(_set_pictures(label, samples, order, names, limit, objects) for label, _, _, samples in sets),
         clusters=tuple(_cluster_pictures(item, rows.training.pairs, objects) for item in rows.clusterings),
-        copy_sheets=dict(_copy_sheets(rows, objects)),
+        copy_sheets=dict(_sheets(rows.copy_sheets, objects, COPY_SHEETS_BUDGET_BYTES)),
+        agreement_sheets=dict(_sheets(rows.agreement_sheets, objects, AGREEMENT_SHEETS_BUDGET_BYTES)),
     )
 
 
-def _copy_sheets(rows: Rows, objects: ObjectStore) -> Iterator[tuple[str, bytes]]:
-    """As many sheets of closest pairs as the page has room for, as JPEG; all lie beside it as PNG."""
-    left_bytes = COPY_SHEETS_BUDGET_BYTES
-    for label, artifact in rows.copy_sheets.items():
+def _sheets(artifacts: Mapping[str, Artifact], objects: ObjectStore, left_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """As many of a kind's sheets as the page has room for, as JPEG by set label; all lie beside it as PNG."""
+    for label, artifact in artifacts.items():
         data = jpeg_bytes(Image.fromarray(_image(objects.get_bytes(artifact.digest))), quality=80)
         if len(data) <= left_bytes:
             left_bytes -= len(data)

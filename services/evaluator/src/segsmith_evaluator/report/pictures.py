@@ -46,8 +46,9 @@ class ClusterPictures:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All of a report; `clusters` are in the order of the facts' clusterings, `copy_sheets` are JPEG by set label."""
+    """All of a report; `clusters` are in the order of the facts' clusterings, sheets are JPEG by set label."""
 
     sets: tuple[SetPictures, ...] = ()
     clusters: tuple[tuple[ClusterPictures, ...], ...] = field(default=())
     copy_sheets: Mapping[str, bytes] = field(default_factory=dict)
+    agreement_sheets: Mapping[str, bytes] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The report's plots as inline SVG: light background, colours that colour-blind readers tell apart, text as text."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,15 @@ class Panel:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class Shares:
+    """Values in 0..1 by name, the yardstick's first, and the threshold under which something happens."""
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    threshold: float | None = None
+
+
 def loss_curves(models: Sequence[ModelFacts]) -> str:
     """Loss against images seen, a running median per model; of a few models also the raw values, faint."""
     with rc_context(_STYLE):
@@ -94,6 +103,22 @@ def dots_and_intervals(panels: Sequence[Panel], x_label: str, *, one_scale: bool
         return _svg(figure, f"{x_label} {[panel.title for panel in panels]}")
 
 
+def histograms(panels: Sequence[Shares], x_label: str) -> str:
+    """Shares per bin of 0..1, two abreast; the first name is the yardstick's, in grey, the threshold a dashed line."""
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_INCHES, 2.5 * lines), layout="constrained")
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _histogram(axes, panel)
+            axes.set_xlabel(x_label)
+            axes.set_ylabel("share of pairs, %")
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_axis_off()
+        return _svg(figure, f"{x_label} {[panel.title for panel in panels]}")
+
+
 def silhouettes(values: dict[int, float], chosen: int | None) -> str:
     """Mean silhouette against the number of clusters; the one that was used is marked."""
     with rc_context(_STYLE):
@@ -107,6 +132,27 @@ def silhouettes(values: dict[int, float], chosen: int | None) -> str:
         axes.set_ylabel("silhouette")
         axes.set_xticks(counts)
         return _svg(figure, f"silhouettes {values}")
+
+
+def _histogram(axes: Axes, panel: Shares) -> None:
+    bins = np.linspace(0, 1, 21)
+    for (name, values), colour in zip(panel.values.items(), ("#5d686b", COLOURS[0]), strict=True):
+        shares = 100 * np.histogram(values, bins)[0] / max(1, len(values))
+        yardstick = colour != COLOURS[0]
+        axes.stairs(
+            shares,
+            bins,
+            fill=yardstick,
+            color=colour,
+            alpha=0.4 if yardstick else 1,
+            linewidth=1.8,
+            label=f"{name}, n = {len(values)}",
+        )
+    if panel.threshold is not None:
+        axes.axvline(panel.threshold, color=COLOURS[1], linestyle="--", linewidth=1.4, label="threshold")
+    axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
+    axes.set_xlim(0, 1)
+    axes.legend(loc="upper left", fontsize=8.5)
 
 
 def _loss_curve(axes: Axes, model: ModelFacts, colour: str, line: str, *, raw: bool) -> None:

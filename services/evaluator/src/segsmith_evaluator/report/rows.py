@@ -1,6 +1,6 @@
 """Everything a pipeline left in Postgres, read in one short transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -22,12 +22,13 @@ from segsmith_shared.database.tables import (
     Pipeline,
     Sample,
     SegmentationRun,
+    SetJudgement,
 )
 from segsmith_shared.plans.specs import PartRef, PipelineSpec
 from segsmith_shared.problems import NotFound
 
 Row = TypeVar("Row", bound=SQLModel)
-OfJob = TypeVar("OfJob", Clustering, Model, Evaluation)
+OfJob = TypeVar("OfJob", Clustering, Model, Evaluation, SetJudgement)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Rows:
     samples: dict[UUID, list[Sample]]
     evaluations: list[Evaluation]
     copy_sheets: dict[str, Artifact]
+    judgements: list[SetJudgement]
+    agreement_sheets: dict[str, Artifact]
     runs: list[SegmentationRun]
 
     @property
@@ -76,6 +79,7 @@ def read_rows(session: Session, pipeline_id: UUID) -> Rows:
     ).all()
     generations = _generations(session, spec, pipeline_id)
     evaluations = _of_jobs(session, Evaluation, jobs)
+    judgements = _of_jobs(session, SetJudgement, jobs)
     return Rows(
         pipeline=pipeline,
         spec=spec,
@@ -86,7 +90,11 @@ def read_rows(session: Session, pipeline_id: UUID) -> Rows:
         generations=generations,
         samples=_samples(session, generations),
         evaluations=evaluations,
-        copy_sheets=_copy_sheets(session, evaluations),
+        copy_sheets=_sheets(
+            session, {e.job_id: (e.label, (e.metrics.get("memorisation") or {}).get("sheet")) for e in evaluations}
+        ),
+        judgements=judgements,
+        agreement_sheets=_sheets(session, {j.job_id: (j.label, j.findings.get("sheet")) for j in judgements}),
         runs=list(
             session.exec(
                 select(SegmentationRun)
@@ -120,9 +128,8 @@ def _of_jobs(session: Session, table: type[OfJob], jobs: Sequence[Job]) -> list[
     return list(session.exec(select(table).where(col(table.job_id).in_(ids)).order_by(col(table.created_at))))
 
 
-def _copy_sheets(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, Artifact]:
-    """The sheet of the closest pairs by set label, where the evaluation left one."""
-    names = {item.job_id: (item.label, (item.metrics.get("memorisation") or {}).get("sheet")) for item in evaluations}
+def _sheets(session: Session, names: Mapping[UUID, tuple[str, str | None]]) -> dict[str, Artifact]:
+    """The sheet of pictures that each job left, by the label of its set; `names` maps a job to label and artifact."""
     found = session.exec(select(Artifact).where(col(Artifact.job_id).in_(names))).all()
     return {names[item.job_id][0]: item for item in found if item.name == names[item.job_id][1]}
 

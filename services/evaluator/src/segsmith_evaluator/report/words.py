@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable
+from statistics import median
 
 from segsmith_evaluator.report.facts import (
     Estimate,
     EvaluationFacts,
     Facts,
+    JudgementFacts,
     SegmentationFacts,
     SetFacts,
 )
@@ -30,6 +32,7 @@ METRIC_NOTES = {
 _REASONS = {
     "empty_label": "without a lesion",
     "near_copy": "near-copy of a training picture",
+    "low_agreement": "label that its judge does not find",
     "label_outside_region": "lesion outside the redrawn region",
     "nothing_to_redraw": "source without a lesion to redraw",
 }
@@ -116,6 +119,11 @@ def stand_ins(facts: Facts) -> list[str]:
         )
     if any(clustering.extractor and clustering.extractor.stand_in for clustering in facts.clusterings):
         sentences.append("The clusters were found in the same kind of built-in features.")
+    if any(item.judgement.stand_in for item in facts.judgements):
+        sentences.append(
+            "The judges of the quality gate learned on encoders with random initial weights, not on pretrained ones: "
+            "compare their agreement with real pairs and with samples, and with no other run's."
+        )
     towers = {name for item in facts.sets if item.styling and item.styling.stand_in for name in item.styling.networks}
     if towers:
         sentences.append(
@@ -135,6 +143,7 @@ def summary(facts: Facts) -> list[str]:
     """What was done and what came out, in a few sentences with the figures that matter."""
     sentences = [_trained(facts), *(_made(item) for item in facts.sets)]
     sentences += [sentence for item in facts.evaluations for sentence in (_looks(item), _copies(item))]
+    sentences += [_agrees(item) for item in facts.judgements]
     if facts.segmentation is not None:
         sentences += _study(facts.segmentation)
     return [sentence for sentence in sentences if sentence]
@@ -193,6 +202,23 @@ def _copies(item: EvaluationFacts) -> str:
     text = f"{count(flagged)} of {counted(findings.n, 'sample')} of {item.label}"
     text += f" {'is a near-copy' if flagged == 1 else 'are near-copies'} of a training picture"
     return text + (", left out of the set." if findings.dropped and flagged else ".")
+
+
+def _agrees(item: JudgementFacts) -> str:
+    judgement = item.judgement
+    medians = [number(median(pair.dice for pair in pairs), 2) for pairs in (judgement.samples, judgement.real)]
+    text = (
+        f"Judges that never saw its sources agree with the labels of {item.label} at a median Dice of {medians[0]}, "
+        f"and with those of unseen real pairs at {medians[1]}"
+    )
+    if judgement.threshold is None:
+        return text + "."
+    dropped = counted(len(judgement.below), "sample")
+    return f"{text}; {dropped} below {number(judgement.threshold, 2)} {_was(len(judgement.below))} left out."
+
+
+def _was(count_: int) -> str:
+    return "was" if count_ == 1 else "were"
 
 
 def _study(study: SegmentationFacts) -> list[str]:

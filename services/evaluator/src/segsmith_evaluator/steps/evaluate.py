@@ -6,18 +6,18 @@ from functools import partial
 from uuid import UUID
 
 import numpy as np
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, evaluate_set
 from segsmith_evaluator.steps.copy_check import CheckedSet, CopyCheckInputs, checked_set, name_of_sheet
-from segsmith_shared.database.generations import leave_out_near_copies, set_label
+from segsmith_shared.database.generations import NEAR_COPY, accepted_samples, leave_out, set_label, set_version_id
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Evaluation, Generation, Pair, Sample
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
-from segsmith_shared.problems import Conflict, NotFound
+from segsmith_shared.problems import NotFound
 from segsmith_shared.storage.pair_arrays import images_of, read_label, read_squares
 from segsmith_shared.vision.features import Interrupted, RememberingExtractor, extractor_for
 
@@ -72,10 +72,11 @@ def run(context: StepContext) -> Outcome:
 def _leave_out(context: StepContext, spec: EvaluateJobSpec, checked: CheckedSet) -> Callable[[Session], None]:
     """What closes the set again, without its near-copies, in the transaction that finishes the job."""
     return partial(
-        leave_out_near_copies,
+        leave_out,
         generation_id=spec.generation_id,
         sample_index=spec.sample_index,
         sample_ids=checked.near_copies,
+        reason=NEAR_COPY,
         job_id=context.job_id,
     )
 
@@ -84,17 +85,10 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
     generation = session.get(Generation, spec.generation_id)
     if generation is None:
         raise NotFound(f"There is no generation {spec.generation_id}.")
-    version_id = generation.version_ids.get(str(spec.sample_index))
-    if version_id is None:
-        raise Conflict(f"Set {set_label(generation.recipe, spec.sample_index)} is not closed yet.")
-    samples = session.exec(
-        select(Sample)
-        .join(Pair, col(Sample.source_pair_id) == col(Pair.id))
-        .where(Sample.generation_id == generation.id, Sample.sample_index == spec.sample_index, col(Sample.accepted))
-        .order_by(col(Pair.position))
-    )
+    version_id = set_version_id(generation, spec.sample_index)
+    samples = accepted_samples(session, generation.id, spec.sample_index)
     held_out = pairs_of(session, spec.tests[0].pairs) if spec.tests else []
-    return StoredSets(generation, UUID(version_id), pairs_of(session, spec.pairs), held_out, list(samples))
+    return StoredSets(generation, version_id, pairs_of(session, spec.pairs), held_out, samples)
 
 
 def _measured(

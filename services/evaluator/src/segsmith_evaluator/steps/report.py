@@ -6,8 +6,9 @@ from segsmith_evaluator.report.gather import facts_of
 from segsmith_evaluator.report.page import render_page
 from segsmith_evaluator.report.picking import measured_labels, pictures_of
 from segsmith_evaluator.report.pictures import Pictures
-from segsmith_evaluator.report.rows import read_rows
+from segsmith_evaluator.report.rows import Rows, read_rows
 from segsmith_evaluator.report.sheets import sheet_png
+from segsmith_shared.database.tables import Artifact
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.plans.specs import ReportJobSpec
 
@@ -40,7 +41,7 @@ def run(context: StepContext) -> Outcome:
         _stored(context, "report.html", "text/html; charset=utf-8", page),
         _stored(context, "report.json", "application/json", facts.model_dump_json(indent=2).encode()),
         *_sheets(context, pictures),
-        *((item.name, item.media_type, item.digest, item.size_bytes) for item in rows.copy_sheets.values()),
+        *((item.name, item.media_type, item.digest, item.size_bytes) for item in _drawn_before(rows)),
     ]
     return Finished(outputs={"report_digest": files[0][2], "size_bytes": len(page)}, artifacts=files)
 
@@ -51,6 +52,11 @@ def _sheets(context: StepContext, pictures: Pictures) -> list[StoredFile]:
         for item in pictures.sets
         if item.accepted
     ]
+
+
+def _drawn_before(rows: Rows) -> list[Artifact]:
+    """Sheets that other jobs drew, which lie beside the page."""
+    return [*rows.copy_sheets.values(), *rows.agreement_sheets.values()]
 
 
 def _stored(context: StepContext, name: str, media_type: str, data: bytes) -> StoredFile:

@@ -162,6 +162,13 @@ def best_network(state: SegmentationState, spec: SegmentationSpec) -> torch.nn.M
     return network.to(next(state.network.parameters()).device).eval()
 
 
+def network_of(tensors: Mapping[str, Tensor], spec: SegmentationSpec) -> torch.nn.Module:
+    """The network of the best weights among a state's tensors. Raises RuntimeError for those of another network."""
+    network = models.build(spec, seed=0)  # every weight is replaced
+    network.load_state_dict(_under(tensors, "best/"))
+    return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
 def learning_rate(step: int, spec: SegmentationSpec) -> float:
     """Of the step with this number, counted from 0."""
     return spec.lr if step < spec.lr_drop_step else spec.lr_after_drop

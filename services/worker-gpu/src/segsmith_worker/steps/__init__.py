@@ -7,6 +7,8 @@ STEPS = {
     JobKind.TRAIN: "segsmith_worker.steps.train:run",
     JobKind.GENERATE: "segsmith_worker.steps.generate:run",
     JobKind.STYLE: "segsmith_worker.steps.style:run",
+    JobKind.JUDGE: "segsmith_worker.steps.judge:run",
+    JobKind.GATE: "segsmith_worker.steps.gate:run",
     JobKind.SEGMENT: "segsmith_worker.steps.segment:run",
     JobKind.PROBE: "segsmith_shared.jobs.probe:run",
 }
@@ -16,5 +18,7 @@ PRELOAD = [
     "segsmith_worker.steps.train",
     "segsmith_worker.steps.generate",
     "segsmith_worker.steps.style",
+    "segsmith_worker.steps.judge",
+    "segsmith_worker.steps.gate",
     "segsmith_worker.steps.segment",
 ]

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, col, select
-from torch import Tensor
 
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Pair as StoredPair
@@ -18,10 +16,10 @@ from segsmith_shared.plans.specs import SegmentJobSpec
 from segsmith_shared.storage import checkpoints
 from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
 from segsmith_shared.vision.features import Interrupted
-from segsmith_shared.vision.weights import WeightsMissing, read_weights, verify_weights
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
 from segsmith_worker.segmentation.scores import score
+from segsmith_worker.steps.segmentation_state import begun
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def run(context: StepContext) -> Outcome:
     with context.reading() as session:
         stored = _stored_arm(session, job)
     data, manifest = _arm_data(context, job, spec, stored)
-    state = _state(context, job, spec)
+    state = begun(context, spec, job.seed)
 
     def on_step(report: training.StepReport) -> bool:
         context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
@@ -92,26 +90,6 @@ def _arm_data(
         validation_fraction=spec.validation_fraction,
         seed=job.seed,
     )
-
-
-def _state(context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec) -> training.SegmentationState:
-    digest = (context.slice_state or {}).get("checkpoint")
-    if digest:
-        tensors, _ = checkpoints.load(context.objects, digest)
-        return training.SegmentationState.from_tensors(tensors, spec)
-    return training.SegmentationState.new(spec, job.seed, _encoder_weights(spec, context.settings.weights_dir))
-
-
-def _encoder_weights(spec: SegmentationSpec, folder: Path | None) -> dict[str, Tensor] | None:
-    """The pretrained encoder the spec pins, verified; None trains the encoder from scratch."""
-    if spec.encoder_weights is None:
-        return None
-    if folder is None:
-        raise WeightsMissing(
-            f"The encoder weights {spec.encoder_weights.file_name} are asked for, and no weights folder is set.",
-            hint="Set WEIGHTS_DIR, or leave encoder_weights out.",
-        )
-    return read_weights(verify_weights(folder / spec.encoder_weights.file_name, spec.encoder_weights.sha256))
 
 
 def _checkpoint(context: StepContext, job: SegmentJobSpec, state: training.SegmentationState) -> str:

@@ -16,9 +16,11 @@ from segsmith_shared.database.tables.science import (
     Clustering,
     Evaluation,
     Generation,
+    Judge,
     Model,
     Sample,
     SegmentationRun,
+    SetJudgement,
 )
 from segsmith_shared.database.tables.upload import Upload, UploadPart
 
@@ -37,12 +39,14 @@ __all__ = [
     "JobDependency",
     "JobKind",
     "JobStatus",
+    "Judge",
     "Model",
     "Origin",
     "Pair",
     "Pipeline",
     "Sample",
     "SegmentationRun",
+    "SetJudgement",
     "Split",
     "Upload",
     "UploadPart",

@@ -38,6 +38,8 @@ class JobKind(StrEnum):
     STYLE = "style"
     SEGMENT = "segment"
     EVALUATE = "evaluate"
+    JUDGE = "judge"
+    GATE = "gate"
     REPORT = "report"
     PROBE = "probe"  # does nothing but what its spec says; for tests, benchmarks and smoke checks of an installation
 

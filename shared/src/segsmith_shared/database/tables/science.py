@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from segsmith_shared.database.tables.columns import Document, document, identity, moment
+from segsmith_shared.database.tables.columns import Document, document, identity, moment, optional_document
 
 
 class Clustering(SQLModel, table=True):
@@ -95,6 +95,7 @@ class Sample(SQLModel, table=True):
     lesion_fraction: float
     lesion_count: int
     provenance: Document = document()  # sampler parameters, procedure, torch threads, batch size, code version
+    agreement: Document | None = optional_document()  # of a judge with the label: dice, iou, judge_id, fold
     created_at: datetime = moment()
 
 
@@ -107,6 +108,34 @@ class Evaluation(SQLModel, table=True):
     synthetic_version_id: UUID = Field(foreign_key="dataset_version.id", index=True)
     label: str
     metrics: Document = document()
+    created_at: datetime = moment(index=True)
+
+
+class Judge(SQLModel, table=True):
+    """A segmentation model of the quality gate, trained on every real pair outside its fold."""
+
+    id: UUID = identity()
+    job_id: UUID = Field(foreign_key="job.id", index=True)
+    fold: int = Field(description="counted from 0")
+    folds: int
+    parameters: Document = document()
+    training_manifest: Document = document()  # which pairs, in which part; none of its fold
+    curve: Document = document()
+    held_out: Document = document()  # id of each real pair of the fold -> name, dice, iou
+    checkpoint_digest: str = Field(description="the best weights alone")
+    created_at: datetime = moment(index=True)
+
+
+class SetJudgement(SQLModel, table=True):
+    """How well the judges agree with the labels of one synthetic set, and what the gate dropped of it."""
+
+    __tablename__ = "set_judgement"
+
+    id: UUID = identity()
+    job_id: UUID = Field(foreign_key="job.id", index=True)
+    synthetic_version_id: UUID = Field(foreign_key="dataset_version.id", index=True)  # as it was judged
+    label: str
+    findings: Document = document()  # pairs.agreement.Judgement
     created_at: datetime = moment(index=True)
 
 

@@ -1,0 +1,72 @@
+"""Judges of the quality gate: models of real pairs, each asked only about pictures whose source it never saw."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from segsmith_shared.pairs.splits import Member, split_by_fractions
+from segsmith_shared.plans.segmentation import SegmentationSpec
+from segsmith_worker.segmentation import scores, training
+from segsmith_worker.segmentation.arms import Images, Labels, Pairs, SegmentationData, prepare_arm
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a judge drew in n pictures, bool (n, H, W), and how that agrees with their labels: hard Dice, IoU (n,)."""
+
+    predictions: Labels
+    dice: scores.PerImage
+    iou: scores.PerImage
+
+
+def folds_of(members: Sequence[Member], folds: int, seed: int) -> dict[str, int]:
+    """The fold, from 0, of each pair by name; folds of about equal size, groups never torn apart.
+
+    Raises SplitNotPossible where there are fewer groups than folds.
+    """
+    division = split_by_fractions(members, {str(fold): 1 / folds for fold in range(folds)}, seed)
+    return {name: int(part) for part, names in division.parts.items() for name in names}
+
+
+def judge_data(
+    real: Pairs, members: Sequence[Member], fold_of: dict[str, int], fold: int, spec: SegmentationSpec, seed: int
+) -> tuple[SegmentationData, dict[str, Any]]:
+    """The pairs outside `fold` to train on and to validate with, near-duplicates on one side, and their manifest.
+
+    `members` are the pairs of `real`, in its order. Raises TooFewSources where the other folds hold one group only.
+    """
+    places = [place for place, name in enumerate(real.names) if fold_of[name] != fold]
+    taught = Pairs(
+        real.images[places],
+        real.labels[places],
+        [_look_of(members[place]) for place in places],
+        [real.names[place] for place in places],
+    )
+    return prepare_arm(
+        taught,
+        [],
+        use_real=True,
+        real_limit=None,
+        policy="pool",
+        validation_fraction=spec.validation_fraction,
+        seed=seed,
+    )
+
+
+def agreement_of(
+    network: torch.nn.Module,
+    images: Images,
+    labels: Labels,
+    spec: SegmentationSpec,
+    on_step: Callable[[int, int], bool | None] | None = None,
+) -> Agreement:
+    """How the network's segmentation of uint8 (n, H, W, 3) agrees with bool (n, H, W). Raises Interrupted."""
+    predictions = scores.binarise(training.predict(network, images, spec, on_step))
+    return Agreement(predictions, scores.dice_per_image(predictions, labels), scores.iou_per_image(predictions, labels))
+
+
+def _look_of(member: Member) -> str:
+    """What must not be on both sides of a split: a pair, or all its near-duplicates."""
+    return member.name if member.group is None else f"group {member.group} of near-duplicates"
