@@ -1,7 +1,6 @@
 """Where the three servers are and how the services behave: read once from the environment, nowhere else."""
 
 from functools import lru_cache
-from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,7 +27,6 @@ class Settings(BaseSettings):
     slice_seconds: float = Field(300.0, gt=0, description="a slice ends after this long, or 20 times its checkpoint")
     stop_grace_seconds: float = Field(60.0, gt=0, description="from SIGTERM to SIGKILL of a job's child process")
     torch_threads: int = Field(2, ge=1, le=256, description="threads of one job, part of its spec: results repeat")
-    weights_dir: Path | None = Field(None, description="folder of verified pretrained weight files")
     auth_required: bool = True
     maximum_upload_bytes: int = 20 * 2**30
     upload_part_bytes: int = 8 * 2**20

@@ -15,7 +15,8 @@ from segsmith.command.request import (
     read_clusters,
 )
 from segsmith.problems import FolderNotFound
-from segsmith_shared.plans.pipeline import plan_pipeline, preset_of
+from segsmith_shared.plans.pipeline import plan_pipeline
+from segsmith_shared.plans.recipes import preset_of
 from segsmith_shared.plans.specs import NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput, Problem
 

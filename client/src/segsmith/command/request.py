@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -53,6 +54,8 @@ class RunOptions:
     seeds: int = 3
     jobs: int = 1
     threads: int | None = None
+    models: tuple[UUID, ...] = ()
+    stand_ins: bool = False
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
 
 
@@ -61,11 +64,11 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
     overrides = dict(options.overrides)
     if options.samples_per_source is not None:
         overrides["sampling.samples_per_source"] = options.samples_per_source
-    preset = preset_named(options.preset).with_overrides(overrides)
     tests = tuple(tests)
     try:
-        recipes = [Recipe(overrides=overrides, generate_jobs=options.jobs)]
+        recipes = [_recipe(options, overrides)]
         if options.beside_paper:
+            preset = preset_named(options.preset).with_overrides(overrides)
             recipes.append(paper_recipe(preset, options.beside_paper, models=_clustering(options).k))
         return PipelineSpec(
             name=options.name,
@@ -78,10 +81,21 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             evaluation=options.evaluation,
             segmentation=_segmentation(options) if tests else None,
             torch_threads=options.threads,
+            allow_stand_ins=options.stand_ins,
         )
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         raise InvalidInput("; ".join(faults)) from error
+
+
+def _recipe(options: RunOptions, overrides: dict[str, Any]) -> Recipe:
+    """Train a model per cluster, or draw with the models that are there. Raises the problem of a wrong override."""
+    if options.models:
+        return Recipe(
+            overrides=overrides, generate_jobs=options.jobs, strategy="imported", model_ids=tuple(options.models)
+        )
+    preset_named(options.preset).with_overrides(overrides)
+    return Recipe(overrides=overrides, generate_jobs=options.jobs)
 
 
 def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import typer
 
@@ -22,6 +22,8 @@ from segsmith.command.request import (
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
 from segsmith_shared.plans.pipeline import plan_pipeline
+from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput
 
@@ -58,6 +60,12 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
     ] = None,
+    model: Annotated[
+        list[UUID] | None, typer.Option(help="Draw with this model instead of training; repeat for more.")
+    ] = None,
+    stand_ins: Annotated[
+        bool, typer.Option("--stand-ins", help="Where pretrained weights are missing, use built-in ones and say so.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until the end, or only submit.")] = True,
     cancel_on_interrupt: Annotated[bool, typer.Option(help="Ctrl-C also cancels the run on the server.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the graph and the cost; nothing is sent.")] = False,
@@ -79,6 +87,8 @@ def run(
         seeds=seeds,
         jobs=jobs,
         threads=threads,
+        models=tuple(model or ()),
+        stand_ins=stand_ins,
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
     )
     tests = [parse_test(text) for text in test or []]
@@ -117,8 +127,15 @@ def _plan(
     accepted = report_on(here, folder, ids).accepted
     sources = accepted if tests else round(accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
-    plan = plan_pipeline(spec, uuid4(), sources, options.threads or 1).as_document()  # threads do not change the cost
+    models = {model_id: _stored_model(here, model_id) for model_id in options.models}
+    threads = options.threads or 1  # they do not change the cost
+    plan = plan_pipeline(spec, uuid4(), sources, threads, models).as_document()
     return Shown(plan, plan_in_words(plan))
+
+
+def _stored_model(here: Invocation, model_id: UUID) -> StoredModel:
+    found = here.client.models.get(model_id)
+    return StoredModel(found.job_id, Preset.model_validate(found.preset))
 
 
 def _bring_pairs(

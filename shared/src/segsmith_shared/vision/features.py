@@ -1,8 +1,7 @@
 """One protocol for "a picture as a vector": the published FID-Inception, or a fixed stand-in that says so."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,15 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from segsmith_shared.database.tables import PretrainedFile
+from segsmith_shared.plans.weights import FID_INCEPTION, WeightsCorrupt, fetch_command, missing_weights
 from segsmith_shared.randomness import numpy_generator_for
-from segsmith_shared.vision.weights import (
-    FID_INCEPTION,
-    KNOWN_WEIGHTS,
-    VerifiedWeights,
-    WeightsCorrupt,
-    find_weights,
-    read_weights,
-)
+from segsmith_shared.storage.objects import ObjectStore
+from segsmith_shared.vision.weights import read_tensors
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -54,16 +49,19 @@ def describe_extractor(extractor: FeatureExtractor) -> dict[str, Any]:
     }
 
 
-def extractor_for(weights_dir: Path | None, *, allow_stand_in: bool = True) -> FeatureExtractor:
-    """FID-Inception if its file lies in `weights_dir`, else the built-in network where a stand-in is allowed.
+def extractor_for(
+    stored: PretrainedFile | None, objects: ObjectStore, *, allow_stand_in: bool = False
+) -> FeatureExtractor:
+    """FID-Inception from its stored file, or, where there is none, the built-in network if a stand-in is allowed.
 
-    Raises WeightsMissing where it is not, and WeightsCorrupt for a file of that name with another digest: silence would
-    change what every figure means.
+    Raises WeightsMissing where it is not, ObjectMissing or ObjectCorrupt for a stored file that is lost or damaged:
+    silence would change what every figure means.
     """
-    missing = weights_dir is None or not (weights_dir / KNOWN_WEIGHTS[FID_INCEPTION].file_name).exists()
-    if missing and allow_stand_in:
-        return BuiltInExtractor()
-    return InceptionExtractor.from_weights(find_weights(weights_dir, FID_INCEPTION))
+    if stored is not None:
+        return InceptionExtractor.from_tensors(read_tensors(objects, stored.tensors_digest), stored.sha256)
+    if not allow_stand_in:
+        raise missing_weights([FID_INCEPTION])
+    return BuiltInExtractor()
 
 
 class InceptionExtractor:
@@ -81,18 +79,18 @@ class InceptionExtractor:
         self._resize = build_resizer("clean")
 
     @classmethod
-    def from_weights(cls, weights: VerifiedWeights) -> "InceptionExtractor":
-        """Raises WeightsCorrupt when the tensors are not the network's."""
+    def from_tensors(cls, tensors: Mapping[str, Tensor], digest: str) -> "InceptionExtractor":
+        """`digest` is the published file's. Raises WeightsCorrupt when the tensors are not the network's."""
         from segsmith_shared.vision import inception  # brings torchvision: seconds that jobs without weights spare
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            network = inception.feature_network(read_weights(weights))
+            network = inception.feature_network(tensors)
         except RuntimeError as error:
             raise WeightsCorrupt(
-                f"{weights.path} is not FID-Inception: {error}", hint="Fetch the published file again."
+                f"The stored file is not FID-Inception: {error}", hint=f"Run `{fetch_command([FID_INCEPTION])}`."
             ) from error
-        return cls(network, weights.sha256, device)
+        return cls(network, digest, device)
 
     @torch.inference_mode()
     def features(self, images: Images, on_step: OnStep | None = None) -> Features:

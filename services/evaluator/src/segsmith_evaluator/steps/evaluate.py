@@ -10,9 +10,11 @@ from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, e
 from segsmith_shared.database.generations import set_label
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Evaluation, Generation, Pair, Sample
+from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.specs import EvaluateJobSpec
+from segsmith_shared.plans.weights import FID_INCEPTION
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.storage.pair_arrays import images_of, read_label, read_squares
 from segsmith_shared.vision.features import Interrupted, extractor_for
@@ -72,7 +74,9 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
 
 
 def _metrics(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets) -> SetMetrics:
-    extractor = extractor_for(context.settings.weights_dir, allow_stand_in=spec.allow_stand_ins)
+    with context.reading() as session:
+        weights = stored_weights(session, FID_INCEPTION)
+    extractor = extractor_for(weights, context.objects, allow_stand_in=spec.allow_stand_ins)
     real = images_of(read_squares(context.objects, stored.real, stored.side_px, spec.geometry))
     synthetic = images_of(read_squares(context.objects, stored.samples, stored.side_px, spec.geometry))
     held_out = images_of(read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry))

@@ -7,6 +7,8 @@ STEPS = {
     JobKind.TRAIN: "segsmith_worker.steps.train:run",
     JobKind.GENERATE: "segsmith_worker.steps.generate:run",
     JobKind.SEGMENT: "segsmith_worker.steps.segment:run",
+    JobKind.IMPORT_WEIGHTS: "segsmith_worker.steps.import_weights:run",
+    JobKind.IMPORT_MODEL: "segsmith_worker.steps.import_model:run",
     JobKind.PROBE: "segsmith_shared.jobs.probe:run",
 }
 PRELOAD = [
@@ -15,4 +17,6 @@ PRELOAD = [
     "segsmith_worker.steps.train",
     "segsmith_worker.steps.generate",
     "segsmith_worker.steps.segment",
+    "segsmith_worker.steps.import_weights",
+    "segsmith_worker.steps.import_model",
 ]

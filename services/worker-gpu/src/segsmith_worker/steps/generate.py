@@ -93,7 +93,9 @@ def planned_draws(
         for index in range(1, preset.sampling.samples_per_source + 1)
         for source in sources
     ]
-    return sorted(draws, key=lambda draw: (draw.model.cluster or 0, draw.sample_index, draw.source.position))
+    return sorted(
+        draws, key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position)
+    )
 
 
 def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list[StoredPair]:

@@ -2,26 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, col, select
-from torch import Tensor
 
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Pair as StoredPair
-from segsmith_shared.database.tables import Sample, SegmentationRun
+from segsmith_shared.database.tables import PretrainedFile, Sample, SegmentationRun
+from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import SegmentJobSpec
+from segsmith_shared.plans.weights import missing_weights
 from segsmith_shared.storage import checkpoints
 from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
 from segsmith_shared.vision.features import Interrupted
-from segsmith_shared.vision.weights import WeightsMissing, read_weights, verify_weights
+from segsmith_shared.vision.weights import read_tensors
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
 from segsmith_worker.segmentation.scores import score
+
+EncoderFacts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def run(context: StepContext) -> Outcome:
     with context.reading() as session:
         stored = _stored_arm(session, job)
     data, manifest = _arm_data(context, job, spec, stored)
-    state = _state(context, job, spec)
+    state, encoder = _state(context, job, spec)
 
     def on_step(report: training.StepReport) -> bool:
         context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
@@ -48,13 +50,14 @@ def run(context: StepContext) -> Outcome:
 
     training.train(state, data, spec, on_step=on_step)
     if state.step < spec.steps:
-        slice_state = {"checkpoint": _checkpoint(context, job, state)}
+        slice_state = {"checkpoint": _checkpoint(context, job, state, encoder)}
         return Stopped(state=slice_state) if context.stop_requested() else SliceDone(state=slice_state)
     try:
         scores = _scores(context, job, spec, state, stored)
     except Interrupted:
-        return Stopped(state={"checkpoint": _checkpoint(context, job, state)})
-    return Finished(outputs={"scores": scores}, rows=[_run_row(context, job, spec, state, data, manifest, scores)])
+        return Stopped(state={"checkpoint": _checkpoint(context, job, state, encoder)})
+    row = _run_row(context, job, spec, state, encoder, data, manifest, scores)
+    return Finished(outputs={"scores": scores}, rows=[row])
 
 
 def _stored_arm(session: Session, job: SegmentJobSpec) -> StoredArm:
@@ -94,28 +97,49 @@ def _arm_data(
     )
 
 
-def _state(context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec) -> training.SegmentationState:
+def _state(
+    context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec
+) -> tuple[training.SegmentationState, EncoderFacts]:
+    """The state to go on from, and how its encoder began: in the first slice, whatever has been fetched since."""
     digest = (context.slice_state or {}).get("checkpoint")
     if digest:
-        tensors, _ = checkpoints.load(context.objects, digest)
-        return training.SegmentationState.from_tensors(tensors, spec)
-    return training.SegmentationState.new(spec, job.seed, _encoder_weights(spec, context.settings.weights_dir))
+        tensors, facts = checkpoints.load(context.objects, digest)
+        return training.SegmentationState.from_tensors(tensors, spec), facts["encoder"]
+    stored = _stored_encoder(context, job, spec)
+    weights = None if stored is None else read_tensors(context.objects, stored.tensors_digest)
+    return training.SegmentationState.new(spec, job.seed, weights), _encoder_facts(spec, stored)
 
 
-def _encoder_weights(spec: SegmentationSpec, folder: Path | None) -> dict[str, Tensor] | None:
-    """The pretrained encoder the spec pins, verified; None trains the encoder from scratch."""
+def _stored_encoder(context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec) -> PretrainedFile | None:
+    """The pretrained encoder that the spec names; None where it names none, or random values may stand in for it."""
     if spec.encoder_weights is None:
         return None
-    if folder is None:
-        raise WeightsMissing(
-            f"The encoder weights {spec.encoder_weights.file_name} are asked for, and no weights folder is set.",
-            hint="Set WEIGHTS_DIR, or leave encoder_weights out.",
-        )
-    return read_weights(verify_weights(folder / spec.encoder_weights.file_name, spec.encoder_weights.sha256))
+    with context.reading() as session:
+        stored = stored_weights(session, spec.encoder_weights)
+    if stored is None and not job.allow_stand_ins:
+        raise missing_weights([spec.encoder_weights])
+    return stored
 
 
-def _checkpoint(context: StepContext, job: SegmentJobSpec, state: training.SegmentationState) -> str:
-    manifest = {"kind": "segmentation", "arm": job.arm.name, "seed": job.seed, "step": state.step}
+def _encoder_facts(spec: SegmentationSpec, stored: PretrainedFile | None) -> EncoderFacts:
+    """How the encoder began, as the run's parameters tell it."""
+    if spec.encoder_weights is None:
+        return {"encoder_weights": None, "encoder_stand_in": False}
+    if stored is None:
+        return {"encoder_weights": f"random, standing in for {spec.encoder_weights}", "encoder_stand_in": True}
+    return {"encoder_weights": f"{stored.name}, SHA-256 {stored.sha256}", "encoder_stand_in": False}
+
+
+def _checkpoint(
+    context: StepContext, job: SegmentJobSpec, state: training.SegmentationState, encoder: EncoderFacts
+) -> str:
+    manifest = {
+        "kind": "segmentation",
+        "arm": job.arm.name,
+        "seed": job.seed,
+        "step": state.step,
+        "encoder": encoder,
+    }
     return checkpoints.save(context.objects, state.to_tensors(), manifest)
 
 
@@ -143,6 +167,7 @@ def _run_row(
     job: SegmentJobSpec,
     spec: SegmentationSpec,
     state: training.SegmentationState,
+    encoder: EncoderFacts,
     data: SegmentationData,
     manifest: dict[str, Any],
     scores: dict[str, dict[str, float]],
@@ -153,6 +178,7 @@ def _run_row(
         arm=job.arm.name,
         seed=job.seed,
         parameters=spec.model_dump(mode="json")
+        | encoder
         | {
             "training_pairs": len(data.images),
             "validation_pairs": len(data.validation_images),
@@ -162,5 +188,5 @@ def _run_row(
         training_manifest=manifest,
         curve=state.curve,
         scores=scores,
-        checkpoint_digest=_checkpoint(context, job, state),
+        checkpoint_digest=_checkpoint(context, job, state, encoder),
     )

@@ -21,6 +21,7 @@ from segsmith_shared.database.tables.science import (
     SegmentationRun,
 )
 from segsmith_shared.database.tables.upload import Upload, UploadPart
+from segsmith_shared.database.tables.weights import PretrainedFile
 
 __all__ = [
     "ApiKey",
@@ -41,6 +42,7 @@ __all__ = [
     "Origin",
     "Pair",
     "Pipeline",
+    "PretrainedFile",
     "Sample",
     "SegmentationRun",
     "Split",

@@ -1,0 +1,59 @@
+"""A recipe's whole preset: the row it names, or that of the stored models it draws with or starts from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from uuid import UUID
+
+from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.specs import PipelineSpec, Recipe
+from segsmith_shared.problems import InvalidInput
+
+
+class ModelsDoNotFit(InvalidInput):
+    """The stored models that a recipe names cannot be used as it wants."""
+
+    title = "The models do not fit the recipe"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that is there already: the job that made it, and its preset."""
+
+    job_id: UUID
+    preset: Preset
+
+
+def preset_of(spec: PipelineSpec, recipe: Recipe, models: Mapping[UUID, StoredModel] = MappingProxyType({})) -> Preset:
+    """The recipe's whole preset: the named row, or that of the imported models, with the recipe's overrides.
+
+    Raises UnknownPreset, PresetOverrideRejected, ModelsDoNotFit.
+    """
+    if recipe.strategy == "imported":
+        return _preset_of_imported(recipe, [models[model_id].preset for model_id in recipe.model_ids])
+    preset = preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
+    if recipe.warm_start_model_id is not None:
+        _check_fit(models[recipe.warm_start_model_id].preset, preset, "The model to start from")
+    return preset
+
+
+def _preset_of_imported(recipe: Recipe, presets: Sequence[Preset]) -> Preset:
+    preset = presets[0].with_overrides(recipe.overrides)
+    for other in presets:
+        _check_fit(other, preset, "An imported model")
+        if other.training.inpainting_aware != preset.training.inpainting_aware or other.diffusion != preset.diffusion:
+            raise ModelsDoNotFit("Imported models draw as they were trained.", hint="Change fields of `sampling` only.")
+    if len(presets) > 1 and preset.sampling.cluster_choice == "own":
+        raise ModelsDoNotFit(
+            "Which of the imported models is a source's own is not known.",
+            hint="Give one model, or set sampling.cluster_choice to random.",
+        )
+    return preset
+
+
+def _check_fit(given: Preset, wanted: Preset, what: str) -> None:
+    if (given.network, given.diffusion.learned_range) != (wanted.network, wanted.diffusion.learned_range):
+        raise ModelsDoNotFit(
+            f"{what} has another network than the recipe's preset.",
+            hint=f"Its network: {given.network.model_dump_json()}, learned_range {given.diffusion.learned_range}.",
+        )
