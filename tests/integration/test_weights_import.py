@@ -13,7 +13,6 @@ from safetensors.torch import save
 
 from segsmith_shared.database.session import session_scope
 from segsmith_shared.plans.weights import (
-    BUNDLE_FORMAT,
     FID_INCEPTION,
     WeightsCorrupt,
     WeightsMissing,
@@ -131,7 +130,7 @@ def bundle(folder: Path, files: Files, **manifest: Any) -> Path:
         "tensors_sha256": sha256(content).hexdigest(),
         "pinned": "first import",
     }
-    document = json.dumps({"format": BUNDLE_FORMAT, "files": [entry | manifest]}).encode()
+    document = json.dumps({"format": "segsmith-weights/1", "files": [entry | manifest]}).encode()
     file = folder / "bundle.tar"
     with tarfile.open(file, "w") as archive:
         for name, data in {"manifest.json": document, **files}.items():

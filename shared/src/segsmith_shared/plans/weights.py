@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segsmith_shared.problems import Conflict, InvalidInput, NotFound
 
-BUNDLE_FORMAT = "segsmith-weights/1"
 MANIFEST = "manifest.json"
 SEE_THE_PUBLISHER = "see the publisher"
 TENSORS_SUFFIX = ".safetensors"
@@ -100,7 +99,7 @@ class BundledFile(_Frozen):
 class BundleManifest(_Frozen):
     """What a bundle holds; the first entry of its tar."""
 
-    format: Literal["segsmith-weights/1"] = BUNDLE_FORMAT
+    format: Literal["segsmith-weights/1"] = "segsmith-weights/1"
     files: tuple[BundledFile, ...] = Field(min_length=1, max_length=100)
 
 

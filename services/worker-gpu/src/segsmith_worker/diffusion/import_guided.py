@@ -81,7 +81,7 @@ def widened(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(weights)
     wider = {_ENTRANCE: torch.cat([entrance, torch.zeros_like(entrance[:, :1])], dim=1)}
     for kind, rows in zip(("weight", "bias"), exits, strict=True):
-        parts = [torch.cat([part, torch.zeros_like(part[:1])]) for part in rows.split(PICTURE_CHANNELS)]
+        parts = [torch.cat([part, torch.zeros_like(part[:1])]) for part in torch.split(rows, PICTURE_CHANNELS)]
         wider[f"{_EXIT}.{kind}"] = torch.cat(parts)
     return {**weights, **wider}
 
