@@ -22,7 +22,7 @@ def measure() -> dict[str, float | str]:
     preset = preset_named("small-64").with_overrides({"training": {"batch": BATCH, "micro_batch": BATCH}})
     pairs = drawn_pairs(preset.network.side_px)
     ours, theirs = _state(preset), _as_the_authors(_state(preset))
-    their_preset = preset.with_overrides({"training.micro_batch": 1})
+    their_preset = preset.with_overrides({"training": {"micro_batch": 1, "precision": "float32"}})
     step, their_step = paired_seconds(
         lambda: _steps(ours, pairs, preset), lambda: _steps(theirs, pairs, their_preset), ROUNDS
     )

@@ -1,6 +1,7 @@
 """The three real servers, once per test session, and a fresh database, bucket and broker for every test that asks."""
 
 import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ from segsmith_shared.settings import settings as settings_of_process
 from segsmith_shared.storage.objects import ObjectStore
 
 TEMPLATE = "migrated_template"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and every process under it would: the tests of Ctrl-C need it heard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

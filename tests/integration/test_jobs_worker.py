@@ -15,6 +15,14 @@ from segsmith_shared.jobs.probe import ProbeSpec
 from segsmith_shared.plans.pipeline import PlannedJob
 from tests.fixtures.engine_room import EngineRoom, flush_redis, is_alive
 
+TOLD_WHILE_CELERY_SETS_UP = """
+import os, signal
+from celery.signals import celeryd_after_setup
+
+@celeryd_after_setup.connect(weak=False)
+def tell(**_):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
 LONG = ProbeSpec(steps=100_000, seconds_per_step=0.05)
 
 
@@ -173,6 +181,11 @@ def test_an_idle_worker_ends_at_once_whether_redis_answers_or_not(room: EngineRo
     room.until_ended(first)
     searching.send_signal(signal.SIGTERM)
     assert searching.wait(60) == 0, room.logs()
+
+
+def test_a_worker_told_to_end_before_it_listens_ends_although_redis_is_away(room: EngineRoom) -> None:
+    deaf = room.worker(first=TOLD_WHILE_CELERY_SETS_UP, REDIS_URL="redis://127.0.0.1:1/0")
+    assert deaf.wait(60) == 0, room.logs()
 
 
 def test_rings_do_not_pile_up_where_nobody_listens(environment: dict[str, str]) -> None:

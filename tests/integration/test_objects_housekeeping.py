@@ -1,6 +1,9 @@
 """Collecting takes only what is old and unnamed; checking finds what was lost or damaged."""
 
 import io
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -99,3 +102,27 @@ def test_a_check_of_the_database_does_not_take_a_keys_digest_for_an_object(
         session.add(Artifact(job_id=job.id, name="sheet.png", media_type="image/png", digest=picture, size_bytes=7))
     with session_scope(engine) as session:
         assert check(object_store, lambda: object_references(session, object_store)).missing == (picture,)
+
+
+def storage_command(*arguments: str) -> tuple[int, dict[str, object]]:
+    command = [sys.executable, "-m", "segsmith_shared.storage", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.stdout, ran.stderr
+    return ran.returncode, json.loads(ran.stdout)
+
+
+def test_an_administrator_collects_and_checks_from_the_command_line(
+    object_store: ObjectStore, engine: Engine, raw: Minio, settings: Settings
+) -> None:
+    named, young = object_store.put_bytes(b"named"), object_store.put_bytes(b"written just now")
+    with session_scope(engine) as session:
+        job = Job(kind=JobKind.PROBE, queue="cpu")
+        session.add(job)
+        session.flush()
+        session.add(Artifact(job_id=job.id, name="a", media_type="text/plain", digest=named, size_bytes=5))
+    assert storage_command("gc", "--rehearse") == (0, {"removed": 0, "removed_bytes": 0, "too_young": 1})
+    assert storage_command("gc")[1]["too_young"] == 1
+    assert object_store.exists(young)
+    assert storage_command("fsck") == (0, {"sound": 1, "missing": [], "corrupt": []})
+    raw.remove_object(settings.s3_bucket, key_of(named))
+    assert storage_command("fsck", "--names-only") == (1, {"sound": 0, "missing": [named], "corrupt": []})

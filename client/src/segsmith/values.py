@@ -229,6 +229,11 @@ class Model(Answer):
     weights: str
     created_at: datetime
 
+    @property
+    def told_clusters(self) -> bool:
+        """Whether it is told the cluster of each picture it draws."""
+        return self.clustering_id is not None and self.cluster is None
+
 
 class Generation(Answer):
     """Synthetic sets of one recipe: `version_ids` maps N to the version that is set N."""

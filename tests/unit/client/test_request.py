@@ -49,6 +49,11 @@ def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
     assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None
 
 
+def test_near_copies_are_kept_unless_asked_otherwise() -> None:
+    assert not pipeline_spec(RunOptions(), PAIRS, TESTS).drop_near_copies
+    assert pipeline_spec(RunOptions(drop_near_copies=True), PAIRS, TESTS).drop_near_copies
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -21,6 +21,7 @@ from segsmith_shared.plans.specs import (
     PipelineSpec,
     Recipe,
     SegmentationStudySpec,
+    Strategy,
 )
 from segsmith_shared.problems import InvalidInput
 
@@ -46,6 +47,7 @@ class RunOptions:
     preset: str = "tiny-cpu"
     k: int = 4
     seed: int = 0
+    strategy: Strategy = "per_cluster"
     samples_per_source: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, list[str]] | None = None
@@ -55,8 +57,10 @@ class RunOptions:
     jobs: int = 1
     threads: int | None = None
     models: tuple[UUID, ...] = ()
+    start_from: UUID | None = None
     stand_ins: bool = False
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    drop_near_copies: bool = False
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
@@ -69,7 +73,8 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
         recipes = [_recipe(options, overrides)]
         if options.beside_paper:
             preset = preset_named(options.preset).with_overrides(overrides)
-            recipes.append(paper_recipe(preset, options.beside_paper, models=_clustering(options).k))
+            models = _clustering(options).k if options.strategy == "per_cluster" else 1
+            recipes.append(paper_recipe(preset, options.beside_paper, models))
         return PipelineSpec(
             name=options.name,
             pairs=pairs,
@@ -80,6 +85,7 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             recipes=tuple(recipes),
             evaluation=options.evaluation,
             segmentation=_segmentation(options) if tests else None,
+            drop_near_copies=options.drop_near_copies,
             torch_threads=options.threads,
             allow_stand_ins=options.stand_ins,
         )
@@ -89,13 +95,18 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
 
 
 def _recipe(options: RunOptions, overrides: dict[str, Any]) -> Recipe:
-    """Train a model per cluster, or draw with the models that are there. Raises the problem of a wrong override."""
-    if options.models:
-        return Recipe(
-            overrides=overrides, generate_jobs=options.jobs, strategy="imported", model_ids=tuple(options.models)
-        )
-    preset_named(options.preset).with_overrides(overrides)
-    return Recipe(overrides=overrides, generate_jobs=options.jobs)
+    """Train as the strategy says, or draw with the models that are there. Raises the problem of a wrong override."""
+    if not options.models:
+        preset_named(options.preset).with_overrides(overrides)
+    elif options.strategy not in {RunOptions.strategy, "imported"}:
+        raise InvalidInput("Models that are there already are not trained.", hint="Give --strategy or --model.")
+    return Recipe(
+        overrides=overrides,
+        generate_jobs=options.jobs,
+        strategy="imported" if options.models else options.strategy,
+        model_ids=options.models,
+        warm_start_model_id=options.start_from,
+    )
 
 
 def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:

@@ -24,7 +24,7 @@ from segsmith.packing import PackedFolder
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.recipes import StoredModel
-from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef
+from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef, Strategy
 from segsmith_shared.problems import InvalidInput
 
 TRAIN, TEST = "train", "test"
@@ -46,6 +46,12 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
     preset: Annotated[str, typer.Option(help="Size and compute: segsmith preset list.")] = "tiny-cpu",
     k: Annotated[int, typer.Option(min=1, help="Number of clusters, each with a model of its own.")] = 4,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(
+            help="A network per cluster, one without clusters (full), one that is told them (conditioned), or --model."
+        ),
+    ] = "per_cluster",
     clusters: Annotated[Path | None, typer.Option(help="JSON of a clustering instead: {cluster: [names]}.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     samples_per_source: Annotated[int | None, typer.Option(min=1, help="The preset's unless given.")] = None,
@@ -56,12 +62,18 @@ def run(
     segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
     ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
+    drop_near_copies: Annotated[
+        bool, typer.Option("--drop-near-copies", help="Leave near-copies of training pictures out of the sets.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Jobs that share the drawing, for several workers.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
     ] = None,
     model: Annotated[
         list[UUID] | None, typer.Option(help="Draw with this model instead of training; repeat for more.")
+    ] = None,
+    start_from: Annotated[
+        UUID | None, typer.Option(help="Model of the same network that trainings start from.")
     ] = None,
     stand_ins: Annotated[
         bool, typer.Option("--stand-ins", help="Where pretrained weights are missing, use built-in ones and say so.")
@@ -79,6 +91,7 @@ def run(
         preset=preset,
         k=k,
         seed=seed,
+        strategy=strategy,
         samples_per_source=samples_per_source,
         overrides=dict(map(parse_override, set_ or [])),
         clusters=read_clusters(clusters, k) if clusters else None,
@@ -88,8 +101,10 @@ def run(
         jobs=jobs,
         threads=threads,
         models=tuple(model or ()),
+        start_from=start_from,
         stand_ins=stand_ins,
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
+        drop_near_copies=drop_near_copies,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)
@@ -127,7 +142,8 @@ def _plan(
     accepted = report_on(here, folder, ids).accepted
     sources = accepted if tests else round(accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
-    models = {model_id: _stored_model(here, model_id) for model_id in options.models}
+    named = [*options.models, *([options.start_from] if options.start_from else [])]
+    models = {model_id: _stored_model(here, model_id) for model_id in named}
     threads = options.threads or 1  # they do not change the cost
     plan = plan_pipeline(spec, uuid4(), sources, threads, models).as_document()
     return Shown(plan, plan_in_words(plan))
@@ -135,7 +151,7 @@ def _plan(
 
 def _stored_model(here: Invocation, model_id: UUID) -> StoredModel:
     found = here.client.models.get(model_id)
-    return StoredModel(found.job_id, Preset.model_validate(found.preset))
+    return StoredModel(found.job_id, Preset.model_validate(found.preset), found.told_clusters)
 
 
 def _bring_pairs(

@@ -1,7 +1,7 @@
 """Lists and figures as tables for people."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from statistics import fmean
 from typing import Any
@@ -83,8 +83,7 @@ def metrics_table(evaluations: Iterable[Evaluation]) -> Table:
     rows = [
         (evaluation.label, name, *_figure_cells(figure), _told_stand_in(evaluation, name))
         for evaluation in sorted(evaluations, key=lambda evaluation: evaluation.label)
-        for name, figure in evaluation.metrics.items()
-        if isinstance(figure, dict) and "value" in figure
+        for name, figure in _figures(evaluation.metrics)
     ]
     return table(("set", "metric", ">value", ">interval", ">n", ""), rows)
 
@@ -117,6 +116,12 @@ def _wall_seconds(jobs: Sequence[Job]) -> float:
     starts = [job.started_at for job in jobs if job.started_at]
     ends = [job.finished_at for job in jobs if job.finished_at]
     return (max(ends) - min(starts)).total_seconds() if ends else 0.0
+
+
+def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The set's figures, then those of its copy check."""
+    for found in (metrics, metrics.get("memorisation") or {}):
+        yield from ((name, figure) for name, figure in found.items() if isinstance(figure, dict) and "value" in figure)
 
 
 def _told_stand_in(evaluation: Evaluation, metric: str) -> str:

@@ -21,6 +21,9 @@ from segsmith_shared.database.tables import (
     Sample,
 )
 
+NEAR_COPY = "near_copy"
+"""Why the copy check leaves a sample out, beside the reasons why a sampled pair is never accepted."""
+
 
 def models_of(session: Session, generation: Generation) -> Sequence[Model]:
     """The models of the generation's recipe in its pipeline, by cluster; not the one that those started from.
@@ -54,10 +57,33 @@ def close_generation_when_done(session: Session, generation_id: UUID, job_id: UU
     samples = _samples_of(session, generation_id)
     generation.counts = _counts(samples)
     generation.version_ids = {
-        str(index): str(_close_set(session, generation, index, [s for s in samples if s.sample_index == index]))
+        str(index): str(_close_set(session, generation, index, [s for s in samples if s.sample_index == index]).id)
         for index in sorted({sample.sample_index for sample in samples})
     }
     session.add(generation)
+
+
+def leave_out_near_copies(
+    session: Session, *, generation_id: UUID, sample_index: int, sample_ids: Sequence[UUID], job_id: UUID
+) -> None:
+    """Mark these samples of a closed set as rejected, and write what is left as a further version, the set from now on.
+
+    The version without the check stays as it is. Runs in the finishing transaction of the job `job_id`.
+    """
+    generation = session.get_one(Generation, generation_id, with_for_update=True)
+    for sample in session.exec(select(Sample).where(col(Sample.id).in_(sample_ids))):
+        sample.accepted, sample.rejection_reason = False, NEAR_COPY
+        session.add(sample)
+    session.flush()
+    samples = _samples_of(session, generation_id)
+    unchecked = generation.version_ids[str(sample_index)]
+    version = _close_set(session, generation, sample_index, [s for s in samples if s.sample_index == sample_index])
+    version.label = f"{version.label} (checked)"
+    version.provenance = {**version.provenance, "unchecked_version_id": unchecked}
+    version.created_by_job_id = job_id
+    generation.counts = _counts(samples)
+    generation.version_ids = {**generation.version_ids, str(sample_index): str(version.id)}
+    session.add_all([version, generation])
 
 
 def set_label(recipe: str, sample_index: int) -> str:
@@ -80,7 +106,7 @@ def _counts(samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def _close_set(session: Session, generation: Generation, index: int, samples: list[Sample]) -> UUID:
+def _close_set(session: Session, generation: Generation, index: int, samples: list[Sample]) -> DatasetVersion:
     """The accepted samples of one index as a version; each keeps its source's name."""
     accepted = [sample for sample in samples if sample.accepted]
     names = _source_names(session, accepted)
@@ -124,7 +150,7 @@ def _close_set(session: Session, generation: Generation, index: int, samples: li
         )
         for position, sample in enumerate(accepted)
     )
-    return version.id
+    return version
 
 
 def _source_names(session: Session, samples: list[Sample]) -> dict[UUID, str]:

@@ -48,7 +48,12 @@ def _models_named(session: Session, spec: PipelineSpec) -> dict[UUID, StoredMode
     for model_id in wanted:
         if model_id not in rows:
             raise NotFound(f"There is no model {model_id}.", hint="`segsmith models list` shows those there are.")
-    return {row.id: StoredModel(row.job_id, Preset.model_validate(row.preset)) for row in rows.values()}
+    return {row.id: _stored_model(row) for row in rows.values()}
+
+
+def _stored_model(row: Model) -> StoredModel:
+    told_clusters = row.clustering_id is not None and row.cluster is None
+    return StoredModel(row.job_id, Preset.model_validate(row.preset), told_clusters)
 
 
 def submit_pipeline(session: Session, spec: PipelineSpec, torch_threads: int) -> Pipeline:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from celery import signals
+from celery.apps.worker import Worker as CeleryWorker
 from celery.platforms import SecurityWarning
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
@@ -149,11 +150,11 @@ def _listen(queue: str, worker: Worker, here: Settings) -> int:
     ended, silent = (lambda **_: worker.stop()), (lambda **_: None)
     signals.worker_shutting_down.connect(ended)
     signals.setup_logging.connect(silent)  # ours is set up already
-    again = partial(_stop_if_told_before, worker)
-    signals.worker_ready.connect(again)
     # as root (a container, a laptop) Celery warns of hostile messages; ours say one queue name, in JSON
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    celery_worker = app.Worker(
+    listener = _Listener(
+        worker,
+        app=app,
         queues=[bell.name_of(queue)],
         pool="solo",
         concurrency=1,
@@ -162,14 +163,22 @@ def _listen(queue: str, worker: Worker, here: Settings) -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    celery_worker.start()
-    return int(celery_worker.exitcode or 0)
+    listener.start()
+    return int(listener.exitcode or 0)
 
 
-def _stop_if_told_before(worker: Worker, **_: object) -> None:
-    """A SIGTERM that came before Celery had its own handlers was heard by us alone: say it again."""
-    if worker.stopping:
-        os.kill(os.getpid(), signal.SIGTERM)
+class _Listener(CeleryWorker):  # type: ignore[misc]  # Celery has no types
+    """Celery's worker, which also obeys a signal that came before it could hear any: our `worker` heard that one."""
+
+    def __init__(self, worker: Worker, **options: object) -> None:
+        self._worker = worker
+        super().__init__(**options)
+
+    def install_platform_tweaks(self, worker: object) -> None:
+        """Called by Celery after set-up and before it looks for the broker, which may take for ever."""
+        super().install_platform_tweaks(worker)
+        if self._worker.stopping:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _unserved(claim: Claim, served: str) -> states.JobFailed:

@@ -9,9 +9,13 @@ from segsmith_shared.plans.presets import NetworkSpec, Preset, SamplingSpec
 
 @dataclass(frozen=True)
 class GenerationCost:
-    """U-Net evaluations of one picture each; a last batch that is filled up to its size costs its whole size."""
+    """U-Net evaluations of one picture each; a last batch that is filled up to its size costs its whole size.
+
+    A step is one evaluation, or two where guidance compares with what the network draws untold.
+    """
 
     samples: int
+    steps_per_sample: int
     evaluations_per_sample: int
     evaluations: int
     flops: int
@@ -26,7 +30,7 @@ class TrainingCost:
 
 
 def evaluations_per_sample(spec: SamplingSpec) -> int:
-    """U-Net evaluations that one sample takes."""
+    """U-Net evaluations that one sample takes, without guidance."""
     if spec.sampler == "ancestral_known_clean":
         return spec.evaluations
     return count_evaluations(spec.respaced_steps, spec.jump_length, spec.jump_visits)
@@ -34,9 +38,10 @@ def evaluations_per_sample(spec: SamplingSpec) -> int:
 
 def generation_cost(preset: Preset, samples: int) -> GenerationCost:
     """The cost of this many samples by one model."""
-    each = evaluations_per_sample(preset.sampling)
+    steps = evaluations_per_sample(preset.sampling)
+    each = steps if preset.sampling.guidance == 1 else 2 * steps
     filled = -(-samples // preset.sampling.batch) * preset.sampling.batch
-    return GenerationCost(samples, each, filled * each, filled * each * forward_flops(preset))
+    return GenerationCost(samples, steps, each, filled * each, filled * each * forward_flops(preset))
 
 
 def training_cost(preset: Preset, models: int = 1, *, warm_start: bool = False) -> TrainingCost:

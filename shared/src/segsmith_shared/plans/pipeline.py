@@ -31,6 +31,8 @@ from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
 GPU, CPU = "gpu", "cpu"
+CLUSTERED = ("per_cluster", "conditioned")
+"""Strategies whose trainings wait for the clusters; the clusters of `full` are only shown."""
 AFTER_GENERATION = 10
 """Priority of jobs that can wait while a worker can train or generate: others wait for those."""
 
@@ -120,6 +122,8 @@ def plan_pipeline(
     """
     threads = spec.torch_threads or torch_threads
     presets = {recipe.name: preset_of(spec, recipe, models) for recipe in spec.recipes}
+    for recipe in spec.recipes:
+        _check_guidance(recipe, presets[recipe.name], models)
     _check_size(spec, source_count)
     plan = PipelinePlan()
     generated = _plan_recipes(plan, spec, presets, source_count, threads, models)
@@ -129,8 +133,10 @@ def plan_pipeline(
         for index in range(1, presets[recipe].sampling.samples_per_source + 1)
     }
     job_of_set = {label: generated[label.rpartition("-")[0]][1] for label in sets}
-    ends = _plan_evaluations(plan, spec, sets, job_of_set, threads)
-    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
+    evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
+    if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
+        job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
+    ends = [*evaluations.values(), *_plan_segmentation(plan, spec, sets, job_of_set, threads)]
     ends += [job_id for _, job_ids in generated.values() for job_id in job_ids]
     report = ReportJobSpec(pipeline_id=pipeline_id)
     # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
@@ -158,6 +164,15 @@ def _check_size(spec: PipelineSpec, source_count: int) -> None:
         raise DatasetTooSmall(
             f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
             hint=f"Add pairs, or ask for k of at most {source_count}.",
+        )
+
+
+def _check_guidance(recipe: Recipe, preset: Preset, models: Mapping[UUID, StoredModel]) -> None:
+    told = recipe.strategy == "conditioned" or any(models[model_id].told_clusters for model_id in recipe.model_ids)
+    if preset.sampling.guidance != 1 and not told:
+        raise InvalidInput(
+            f"Recipe {recipe.name} asks for guidance, but its networks are told no cluster.",
+            hint="Leave sampling.guidance at 1, or choose strategy `conditioned`.",
         )
 
 
@@ -191,7 +206,7 @@ def _plan_recipes(
         )
         plan.generations.append(generation)
         given = models[recipe.warm_start_model_id].job_id if recipe.warm_start_model_id else None
-        needs: tuple[UUID, ...] = (cluster_id,) if recipe.strategy == "per_cluster" else ()
+        needs: tuple[UUID, ...] = (cluster_id,) if recipe.strategy in CLUSTERED else ()
         if recipe.strategy == "full":
             needs = (_plan_training(plan, spec, recipe, preset, f"train {recipe.name}", threads, given),)
         shares = min(recipe.generate_jobs, source_count)
@@ -205,12 +220,18 @@ def _plan_recipes(
             )
             for share in range(shares)
         )
-        if recipe.strategy == "per_cluster":
-            shared_id = given
-            if warm_start_preset := warm_start_of(preset):
+        if recipe.strategy in CLUSTERED:
+            shared_id, together = given, recipe.strategy == "conditioned"
+            if not together and (warm_start_preset := warm_start_of(preset)):
                 name = f"train {recipe.name}, all pairs first"
                 shared_id = _plan_training(plan, spec, recipe, warm_start_preset, name, threads, given)
-            order = TrainingOrder(recipe=recipe.name, preset=document, needed_by=job_ids, warm_start_job_id=shared_id)
+            order = TrainingOrder(
+                recipe=recipe.name,
+                preset=document,
+                needed_by=job_ids,
+                together=together,
+                warm_start_job_id=shared_id,
+            )
             orders.append(order)
         generated[recipe.name] = (generation.id, job_ids)
         plan.cost += _recipe_cost(spec, recipe, preset, source_count)
@@ -289,11 +310,12 @@ def _plan_evaluations(
     sets: dict[str, tuple[UUID, int]],
     job_of_set: dict[str, tuple[UUID, ...]],
     threads: int,
-) -> list[UUID]:
+) -> dict[str, UUID]:
+    """Returns set -> id of its evaluate job; nothing where no evaluation is asked for."""
     if spec.evaluation is None:
-        return []
-    return [
-        plan.add(
+        return {}
+    return {
+        label: plan.add(
             "evaluate",
             f"evaluate {label}",
             CPU,
@@ -307,11 +329,12 @@ def _plan_evaluations(
                 seed=spec.seed,
                 torch_threads=threads,
                 allow_stand_ins=spec.allow_stand_ins,
+                drop_near_copies=spec.drop_near_copies,
             ),
             job_of_set[label],
         )
         for label, (generation_id, index) in sets.items()
-    ]
+    }
 
 
 def _plan_segmentation(

@@ -87,7 +87,8 @@ class TrainingSpec(_Frozen):
     """How a network is trained. Rates and counts are per image seen, so that a resumed run and a cut one agree.
 
     `warm_start_images`: before the clusters' networks, one on all pairs sees so many images, and theirs go on from its
-    averaged weights; 0 starts each anew. `precision` auto is bfloat16 where the device computes in it.
+    averaged weights; 0 starts each anew. `cluster_dropout` is the share of images that a network which is told clusters
+    sees without. `precision` auto is bfloat16 where the device computes in it.
     """
 
     recipe: str = Field(max_length=40)
@@ -101,6 +102,7 @@ class TrainingSpec(_Frozen):
     gradient_clip: float | None = Field(gt=0)
     images_total: int = Field(ge=1, le=10**9)
     warm_start_images: int = Field(ge=0, le=10**9)
+    cluster_dropout: float = Field(ge=0, le=1)
     precision: Literal["auto", "float32"]
     flips: Literal["none", "horizontal", "both"]
     inpainting_aware: bool
@@ -120,12 +122,18 @@ class TrainingSpec(_Frozen):
 
 
 class SamplingSpec(_Frozen):
-    """How pairs are generated. `evaluations` is read by `ancestral_known_clean`, the jump fields by `repaint`."""
+    """How pairs are generated. `ancestral_known_clean` reads `evaluations`, the others respaced steps and jumps.
 
-    sampler: Literal["repaint", "ancestral_known_clean"]
+    `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
+    one visit means no jumps. `guidance` is for models that are told the cluster: 1 is what they learned, more
+    exaggerates it and doubles the cost.
+    """
+
+    sampler: Literal["repaint", "blended", "ancestral_known_clean"]
     redraw: Literal["lesion", "background", "full"]
     evaluations: int = Field(ge=2, le=4000)
     stochasticity: float = Field(ge=0, le=1)
+    guidance: float = Field(ge=0, le=20)
     respaced_steps: int = Field(ge=2, le=4000)
     jump_length: int = Field(ge=1, le=1000)
     jump_visits: int = Field(ge=1, le=100)
@@ -153,7 +161,9 @@ class Preset(_Frozen):
     @model_validator(mode="after")
     def _check_sampler(self) -> Self:
         if (self.sampling.sampler == "ancestral_known_clean") != self.training.inpainting_aware:
-            raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint for the others")
+            raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint and blended for the others")
+        if self.sampling.sampler == "repaint" and self.diffusion.schedule != "linear":
+            raise ValueError("repaint walks a linear chain; the cosine process is sampled by blended")
         if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
             raise ValueError("respaced_steps must not exceed timesteps")
         return self
@@ -257,6 +267,7 @@ _PAPER_TRAINING = TrainingSpec(
     gradient_clip=None,
     images_total=110_000,
     warm_start_images=0,
+    cluster_dropout=0.1,
     precision="auto",
     flips="horizontal",
     inpainting_aware=False,
@@ -271,6 +282,7 @@ _PAPER_SAMPLING = SamplingSpec(
     redraw="lesion",
     evaluations=50,
     stochasticity=1.0,
+    guidance=1.0,
     respaced_steps=200,
     jump_length=10,
     jump_visits=5,
@@ -303,6 +315,7 @@ _AWARE_TRAINING = TrainingSpec(
     gradient_clip=1.0,
     images_total=56_000,
     warm_start_images=0,
+    cluster_dropout=0.1,
     precision="auto",
     flips="both",
     inpainting_aware=True,
@@ -333,7 +346,7 @@ _ROWS = (
         ),
         diffusion=_AWARE_DIFFUSION,
         training=_AWARE_TRAINING.model_copy(
-            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 4, "micro_batch": 4, "images_total": 2_400}
+            update={"recipe": "aware-demo", "learning_rate": 2e-3, "batch": 4, "micro_batch": 4, "images_total": 4_000}
         ),
         sampling=_AWARE_SAMPLING,
     ),

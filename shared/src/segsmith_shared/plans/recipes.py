@@ -18,10 +18,11 @@ class ModelsDoNotFit(InvalidInput):
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model that is there already: the job that made it, and its preset."""
+    """A model that is there already: the job that made it, its preset, and whether it is told the cluster."""
 
     job_id: UUID
     preset: Preset
+    told_clusters: bool = False
 
 
 def preset_of(spec: PipelineSpec, recipe: Recipe, models: Mapping[UUID, StoredModel] = MappingProxyType({})) -> Preset:
@@ -30,23 +31,33 @@ def preset_of(spec: PipelineSpec, recipe: Recipe, models: Mapping[UUID, StoredMo
     Raises UnknownPreset, PresetOverrideRejected, ModelsDoNotFit.
     """
     if recipe.strategy == "imported":
-        return _preset_of_imported(recipe, [models[model_id].preset for model_id in recipe.model_ids])
+        return _preset_of_imported(recipe, [models[model_id] for model_id in recipe.model_ids])
     preset = preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
     if recipe.warm_start_model_id is not None:
-        _check_fit(models[recipe.warm_start_model_id].preset, preset, "The model to start from")
+        given = models[recipe.warm_start_model_id]
+        _check_fit(given.preset, preset, "The model to start from")
+        if given.told_clusters:
+            raise ModelsDoNotFit(
+                "The model to start from is told clusters, which are others in each clustering.",
+                hint="Start from one that was trained per cluster or on all pairs.",
+            )
     return preset
 
 
-def _preset_of_imported(recipe: Recipe, presets: Sequence[Preset]) -> Preset:
+def _preset_of_imported(recipe: Recipe, models: Sequence[StoredModel]) -> Preset:
+    presets = [model.preset for model in models]
     preset = presets[0].with_overrides(recipe.overrides)
+    told = any(model.told_clusters for model in models)
+    if told and len(models) > 1:
+        raise ModelsDoNotFit("A model that is told the cluster draws alone.", hint="Give that one a recipe of its own.")
     for other in presets:
         _check_fit(other, preset, "An imported model")
         if other.training.inpainting_aware != preset.training.inpainting_aware or other.diffusion != preset.diffusion:
             raise ModelsDoNotFit("Imported models draw as they were trained.", hint="Change fields of `sampling` only.")
-    if len(presets) > 1 and preset.sampling.cluster_choice == "own":
+    if (told or len(presets) > 1) and preset.sampling.cluster_choice == "own":
         raise ModelsDoNotFit(
-            "Which of the imported models is a source's own is not known.",
-            hint="Give one model, or set sampling.cluster_choice to random.",
+            "Which of the imported models, or of the clusters that one is told, is a source's own is not known.",
+            hint="Set sampling.cluster_choice to random, or give one model that is told no clusters.",
         )
     return preset
 

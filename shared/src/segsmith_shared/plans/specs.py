@@ -14,7 +14,11 @@ Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][
 SliceSeconds = Annotated[float | None, Field(gt=0, description="the installation's unless given")]
 Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
 Geometry = Literal["letterbox", "squash", "crop"]
-Strategy = Literal["per_cluster", "full", "imported"]
+Strategy = Literal["per_cluster", "full", "conditioned", "imported"]
+"""One network per cluster (the paper), one that knows no clusters (its ablation), or one that is told the cluster.
+
+`imported`: models that are there already draw, and nothing is trained.
+"""
 
 
 class Frozen(BaseModel):
@@ -141,10 +145,20 @@ class PipelineSpec(Frozen):
     recipes: tuple[Recipe, ...] = Field((Recipe(),), min_length=1, max_length=10)
     evaluation: EvaluationSpec | None = Field(default_factory=EvaluationSpec)
     segmentation: SegmentationStudySpec | None = Field(default_factory=SegmentationStudySpec)
+    drop_near_copies: bool = Field(
+        False,
+        description="leave samples that are near-copies of training pictures out of the sets, before segmentation",
+    )
     torch_threads: int | None = Field(None, ge=1, le=256, description="of every job; the installation's unless given")
     allow_stand_ins: bool = Field(
         False, description="where pretrained weights are missing, run on built-in features and random encoders"
     )
+
+    @model_validator(mode="after")
+    def _near_copies_are_found_by_evaluation(self) -> Self:
+        if self.drop_near_copies and self.evaluation is None:
+            raise ValueError("drop_near_copies needs `evaluation`, which finds them")
+        return self
 
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Self:
@@ -200,11 +214,15 @@ class ImportModelSpec(Frozen):
 
 
 class TrainingOrder(Frozen):
-    """What a cluster job hands on: train this recipe once per cluster, then let these generate jobs start."""
+    """What a cluster job hands on: train this recipe, then let these generate jobs start.
+
+    Once per cluster, or `together`: one network that is told the cluster.
+    """
 
     recipe: str
     preset: dict[str, Any]
     needed_by: tuple[UUID, ...]
+    together: bool = False
     warm_start_job_id: UUID | None = None
 
 
@@ -219,7 +237,7 @@ class ClusterJobSpec(Frozen):
 
 
 class TrainJobSpec(Frozen):
-    """`cluster` and `clustering_id` are absent where all pairs are trained on.
+    """Without `cluster` all pairs are trained on; with a `clustering_id` beside, the network is told their clusters.
 
     With `warm_start_job_id` the training starts from the model of that job.
     """
@@ -268,6 +286,7 @@ class EvaluateJobSpec(Frozen):
     seed: Seed
     torch_threads: int
     allow_stand_ins: bool = False
+    drop_near_copies: bool = False
 
 
 class SegmentJobSpec(Frozen):

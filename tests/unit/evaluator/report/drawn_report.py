@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from segsmith_evaluator.metrics.copies import Authenticity, ClosePair, Memorisation, Threshold
 from segsmith_evaluator.metrics.evaluate_set import SetMetrics
+from segsmith_evaluator.metrics.figures import share_figure
 from segsmith_evaluator.report.facts import (
     ArmFacts,
     ClusterFacts,
@@ -68,7 +70,8 @@ def drawn_pictures(groups: int = 12, side_px: int = 48) -> Pictures:
     rejected = (drawn_group(90, side_px, "empty_label"),)
     thumbnails = tuple(jpeg_bytes(Image.fromarray(draw_pair(3, index, 96)[0]), 85) for index in range(9))
     clusters = tuple(ClusterPictures(index, thumbnails) for index in range(2))
-    return Pictures(sets=(SetPictures("Diff-1", accepted, rejected),), clusters=(clusters,))
+    sheet = jpeg_bytes(Image.new("RGB", (40, 30)), 85)
+    return Pictures((SetPictures("Diff-1", accepted, rejected),), (clusters,), copy_sheets={"Diff-1": sheet})
 
 
 def drawn_metrics(fid: float = 31.4, *, stand_in: bool = True) -> SetMetrics:
@@ -89,8 +92,52 @@ def drawn_metrics(fid: float = 31.4, *, stand_in: bool = True) -> SetMetrics:
             "region_fid": figure(2 * fid, 6.0),
             "region_kid": figure(0.022, 0.006),
             "floor_fid": figure(0.8 * fid, 2.6),
+            "memorisation": drawn_findings(stand_in=stand_in).model_dump(),
             "notes": ["n = 90 is less than the 384 dimensions of the features: the covariance is rank-deficient."],
         }
+    )
+
+
+def drawn_findings(*, stand_in: bool = True, dropped: bool = False) -> Memorisation:
+    """A copy check that found two near-copies, one of its own source and one of another picture, mirrored."""
+    pair = ClosePair(
+        sample="drawn-0007~1",
+        training="drawn-0007",
+        comparison="region",
+        likeness=0.96,
+        threshold=0.75,
+        near_copy=True,
+        of_own_source=True,
+        mirrored=False,
+        down_px=0,
+        right_px=1,
+        nearest_features="drawn-0007",
+    )
+    changes = {"training": "drawn-0031", "of_own_source": False, "mirrored": True, "likeness": 0.91}
+    flagged = (pair, pair.model_copy(update=changes))
+    threshold = Threshold(value=0.75, training_quantile=0.71, n_training=90, held_out_quantile=0.69, n_held_out=30)
+    two, one, none = (share_figure(np.arange(86) < count) for count in (2, 1, 0))
+    return Memorisation(
+        n=86,
+        regions_compared=86,
+        compared_side_px=64,
+        shift_px=3,
+        stand_in=stand_in,
+        calibration="Each threshold is what 98 % of real pictures stay under.",
+        whole_threshold=threshold,
+        region_threshold=threshold,
+        near_copies=two,
+        copies_of_own_source=one,
+        copies_of_others=one,
+        false_alarms=none,
+        false_alarms_of="held-out pictures",
+        authentic=Authenticity(samples=one),
+        authentic_region=Authenticity(samples=two, held_out=one),
+        flagged=flagged,
+        closest=flagged,
+        sheet="closest-Diff-1.png",
+        dropped=dropped,
+        notes=("What a sample shares with its own source outside the redrawn region is not counted.",),
     )
 
 

@@ -10,7 +10,13 @@ from segsmith_evaluator.report.facts import Facts
 from segsmith_evaluator.report.page import render_page
 from segsmith_evaluator.report.picking import groups_per_set
 from segsmith_evaluator.report.pictures import Pictures, SampleGroup, SetPictures
-from tests.unit.evaluator.report.drawn_report import drawn_facts, drawn_job, drawn_metrics, drawn_pictures
+from tests.unit.evaluator.report.drawn_report import (
+    drawn_facts,
+    drawn_findings,
+    drawn_job,
+    drawn_metrics,
+    drawn_pictures,
+)
 
 VOID = {"meta", "img", "br", "image", "path", "use", "link", "input", "hr"}
 
@@ -111,6 +117,32 @@ def test_published_figures_come_with_their_condition(reading: Reading) -> None:
 def test_samples_are_never_called_anonymous_without_a_not(reading: Reading) -> None:
     assert "derived from" in reading.words
     assert re.findall(r"\w+ anonymous", reading.words) == ["never anonymous"]
+
+
+def test_near_copies_stand_beside_what_the_same_thresholds_flag_among_real_pictures(reading: Reading) -> None:
+    for text in (
+        "2 of 86 samples of Diff-1 are near-copies of a training picture.",
+        "2 near-copies among 86 samples",
+        "held-out pictures, as if they were Diff-1",
+        "the region shows drawn-0007, its own source; likeness 0.96",
+        "the region shows drawn-0031, mirrored; likeness 0.91",
+        "AuthPct, redrawn region",
+    ):
+        assert text in reading.words
+
+
+def test_near_copies_that_were_dropped_are_said_to_be_and_a_sheet_without_room_is_named() -> None:
+    metrics = drawn_metrics().model_copy(update={"memorisation": drawn_findings(dropped=True)})
+    evaluations = tuple(item.model_copy(update={"metrics": metrics}) for item in drawn_facts().evaluations)
+    words = read(drawn_facts(evaluations=evaluations)).words
+    assert "left out of the set" in words
+    assert "closest-Diff-1.png" in words
+
+
+def test_a_set_from_before_there_was_a_copy_check_is_not_said_to_be_free_of_copies() -> None:
+    metrics = drawn_metrics().model_copy(update={"memorisation": None})
+    evaluations = tuple(item.model_copy(update={"metrics": metrics}) for item in drawn_facts().evaluations)
+    assert "No set was checked for copies" in read(drawn_facts(evaluations=evaluations)).words
 
 
 def test_a_hostile_name_stays_text() -> None:

@@ -71,6 +71,27 @@ def test_a_model_of_all_pairs_has_nothing_to_start_from() -> None:
     assert [job.name for job in plan.jobs if job.kind == "train"] == ["train Diff"]
 
 
+def test_one_network_that_is_told_the_cluster_costs_one_training() -> None:
+    plan = planned(recipes=(Recipe(strategy="conditioned"), Recipe(name="Paper")))
+    cluster = next(job for job in plan.jobs if job.kind == "cluster")
+    assert [order["together"] for order in cluster.spec.model_dump()["trainings"]] == [True, False]
+    told, paper = (amount(plan, f"{name}: training (at most)", "images") for name in ("Diff", "Paper"))
+    assert 4 * told == paper
+
+
+def test_guidance_costs_twice_and_needs_a_network_that_is_told_the_cluster() -> None:
+    guided = {"sampling.guidance": 2.0}
+    plain, twice = (
+        amount(
+            planned(recipes=(Recipe(strategy="conditioned", overrides=over),)), "Diff: each sample", "U-Net evaluations"
+        )
+        for over in ({}, guided)
+    )
+    assert twice == 2 * plain
+    with pytest.raises(InvalidInput, match="told no cluster"):
+        planned(recipes=(Recipe(overrides=guided),))
+
+
 def test_the_full_strategy_trains_one_model_without_waiting_for_clusters() -> None:
     plan = planned(recipes=(Recipe(strategy="full"),))
     train = next(job for job in plan.jobs if job.kind == "train")
@@ -101,6 +122,37 @@ def test_each_arm_is_trained_once_per_seed_after_the_sets_it_eats() -> None:
     assert len(segments) == 3 * 2
     assert [set(job.needs) for job in segments] == [set(), set(), generate, generate, generate, generate]
     assert len({job.spec.model_dump()["seed"] for job in segments}) == 2
+
+
+def test_segmentation_does_not_wait_for_evaluation_unless_near_copies_are_to_be_dropped() -> None:
+    jobs = planned().jobs
+    needed = {job_id for job in jobs if job.kind == "segment" for job_id in job.needs}
+    assert not needed & {job.id for job in jobs if job.kind == "evaluate"}
+
+
+def test_where_near_copies_are_dropped_an_arm_is_trained_after_the_evaluation_of_each_set_it_eats() -> None:
+    study = SegmentationStudySpec(
+        seeds=1,
+        arms=(
+            ArmSpec(name="real"),
+            ArmSpec(name="one", real=False, sets=("Diff-1",)),
+            ArmSpec(name="both", real=False, sets=("Diff-1", "Diff-2")),
+        ),
+    )
+    recipe = Recipe(overrides={"sampling.samples_per_source": 2})
+    plan = planned(segmentation=study, recipes=(recipe,), drop_near_copies=True)
+    first, second = (job.id for job in plan.jobs if job.kind == "evaluate")
+    assert [set(job.needs) for job in plan.jobs if job.kind == "segment"] == [set(), {first}, {first, second}]
+    assert all(job.spec.model_dump()["drop_near_copies"] for job in plan.jobs if job.kind == "evaluate")
+    known: set[UUID] = set()
+    for job in plan.jobs:
+        assert set(job.needs) <= known
+        known.add(job.id)
+
+
+def test_near_copies_cannot_be_dropped_by_a_run_that_evaluates_nothing() -> None:
+    with pytest.raises(ValidationError, match="drop_near_copies needs"):
+        planned(drop_near_copies=True, evaluation=None)
 
 
 def test_more_clusters_than_pairs_are_refused_with_what_to_do() -> None:

@@ -15,8 +15,11 @@ from segsmith_shared.plans.weights import WeightsCorrupt
 from segsmith_shared.vision import inception
 from segsmith_shared.vision.features import (
     BuiltInExtractor,
+    Features,
     InceptionExtractor,
     Interrupted,
+    OnStep,
+    RememberingExtractor,
 )
 
 Images = NDArray[np.uint8]
@@ -140,3 +143,20 @@ def test_a_caller_can_stop_between_batches() -> None:
 def test_images_of_another_type_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         BuiltInExtractor().features(np.zeros((1, 8, 8, 3), dtype=np.float32))
+
+
+def test_equal_pictures_are_looked_at_once_and_others_are_not_mixed_up() -> None:
+    seen: list[int] = []
+
+    class Counting(BuiltInExtractor):
+        def features(self, images: Images, on_step: OnStep | None = None) -> Features:
+            seen.append(len(images))
+            return super().features(images, on_step)
+
+    remembering, images = RememberingExtractor(Counting()), drawn_images(4, 32)
+    first, again = remembering.features(images), remembering.features(images.copy())
+    assert seen == [4]
+    assert np.array_equal(first, again)
+    assert not np.array_equal(remembering.features(images[::-1]), first)
+    assert np.array_equal(first, BuiltInExtractor().features(images))
+    assert (remembering.name, remembering.stand_in) == ("built-in-random-network-1", True)

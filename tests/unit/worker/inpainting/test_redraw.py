@@ -1,5 +1,6 @@
 """Redrawing: what is kept is kept exactly, a sample is nobody's neighbour, and a bad pair says why it is bad."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -71,7 +72,23 @@ def paper(sources: Tensor) -> DiffusionModel:
     return trained(PAPER, sources)
 
 
-@pytest.fixture(params=["aware", "paper"])
+def blended(paper: DiffusionModel, stochasticity: float) -> DiffusionModel:
+    """The paper's model, sampled with DDIM steps."""
+    sampling = {"sampler": "blended", "respaced_steps": 8, "jump_length": 2, "stochasticity": stochasticity}
+    return replace(paper, preset=PAPER.with_overrides({"sampling": sampling}))
+
+
+@pytest.fixture(scope="module")
+def stochastic(paper: DiffusionModel) -> DiffusionModel:
+    return blended(paper, 1.0)
+
+
+@pytest.fixture(scope="module")
+def deterministic(paper: DiffusionModel) -> DiffusionModel:
+    return blended(paper, 0.0)
+
+
+@pytest.fixture(params=["aware", "paper", "stochastic", "deterministic"])
 def model(request: pytest.FixtureRequest) -> DiffusionModel:
     chosen: DiffusionModel = request.getfixturevalue(request.param)
     return chosen

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from segsmith_evaluator.metrics.copies import Memorisation
 from segsmith_evaluator.metrics.fid import fid_figure, rank_note
 from segsmith_evaluator.metrics.figures import Figure, OnCount
 from segsmith_evaluator.metrics.kid import MINIMUM_IMAGES, kid_figure
@@ -39,7 +40,10 @@ class MetricOptions(BaseModel):
 
 
 class SetMetrics(BaseModel):
-    """The figures of one synthetic set. `stand_in`: the features compare with no published figure."""
+    """The figures of one synthetic set. `stand_in`: the features compare with no published figure.
+
+    `memorisation` is the copy check, which the evaluate job adds; None where it was not made.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,6 +59,7 @@ class SetMetrics(BaseModel):
     region_fid: Figure | None = None
     region_kid: Figure | None = None
     floor_fid: Figure | None = None
+    memorisation: Memorisation | None = None
     notes: list[str]
 
 

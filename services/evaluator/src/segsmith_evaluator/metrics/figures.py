@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
 from segsmith_shared.randomness import numpy_generator_for
 
@@ -41,6 +41,15 @@ def mean_figure(values: NDArray[np.float64], *, seed: int, samples: int = 2000) 
     )
     low, high = found.confidence_interval
     return Figure(value=mean, low=float(low), high=float(high), n=len(values))
+
+
+def share_figure(flags: NDArray[np.bool_]) -> Figure:
+    """The share of true flags (n,), n ≥ 1, with Wilson's interval and the count behind it."""
+    count = int(flags.sum())
+    bounds = binomtest(count, len(flags)).proportion_ci(CONFIDENCE, method="wilson")
+    return Figure(
+        value=count / len(flags), low=float(bounds.low), high=float(bounds.high), n=len(flags), detail={"count": count}
+    )
 
 
 def quantile_bounds(values: NDArray[np.float64]) -> tuple[float, float]:

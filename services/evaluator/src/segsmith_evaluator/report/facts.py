@@ -113,6 +113,7 @@ class ModelFacts(Fact):
     id: UUID
     recipe: str
     cluster: int | None
+    told_clusters: bool = False
     preset: dict[str, Any]
     images_seen: int
     training_images: int
@@ -129,7 +130,9 @@ class ModelFacts(Fact):
         if self.imported:
             of_cluster = "" if self.cluster is None else f", cluster {self.cluster + 1}"
             return f"{self.recipe} {str(self.id)[:8]}{of_cluster}"
-        return f"{self.recipe}, all pairs" if self.cluster is None else f"{self.recipe}, cluster {self.cluster + 1}"
+        if self.cluster is not None:
+            return f"{self.recipe}, cluster {self.cluster + 1}"
+        return f"{self.recipe}, all pairs" + (", told their clusters" if self.told_clusters else "")
 
 
 class LabelFacts(Fact):

@@ -161,6 +161,7 @@ def _model(model: Model, job: Job | None) -> ModelFacts:
         id=model.id,
         recipe=model.recipe,
         cluster=model.cluster,
+        told_clusters=model.cluster is None and model.clustering_id is not None,
         preset=model.preset,
         images_seen=model.images_seen,
         training_images=model.training_images,

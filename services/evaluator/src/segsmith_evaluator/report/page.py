@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segsmith_evaluator.report import metric_views, views, words
+from segsmith_evaluator.report import copy_views, metric_views, views, words
 from segsmith_evaluator.report.facts import Facts
 from segsmith_evaluator.report.key_figures import key_figures
 from segsmith_evaluator.report.pictures import Pictures
@@ -32,6 +32,7 @@ def render_page(facts: Facts, pictures: Pictures) -> str:
         "import_reports": views.import_reports(facts),
         "provenance_parts": views.provenance_parts(facts),
         **metric_views.context(facts),
+        **copy_views.context(facts, pictures),
         **_study(facts),
     }
     return _environment().get_template("report.html.j2").render(context)
@@ -73,6 +74,7 @@ def _sections(sets: list[views.SetView], facts: Facts) -> list[dict[str, Any]]:
         "summary": "In short",
         "samples": "Synthetic pairs",
         "metrics": "Likeness and diversity",
+        "copies": "Copies of training pictures",
         "segmentation": "Segmentation",
         "data": "Data",
         "clusters": "Clusters",

@@ -19,6 +19,7 @@ from segsmith_evaluator.report.pictures import (
     SetPictures,
 )
 from segsmith_evaluator.report.rows import Rows
+from segsmith_evaluator.report.sheets import jpeg_bytes
 from segsmith_evaluator.report.views import LOSSLESS_UP_TO_PX
 from segsmith_shared.database.tables import Clustering, Pair, Sample
 from segsmith_shared.pairs.drawn import recover_lesion
@@ -29,6 +30,7 @@ PICTURE_BUDGET_BYTES = 3_500_000
 """Of sample pictures on the page; base64 adds a third, clusters and plots about 1 MB."""
 GROUPS_AT_MOST, GROUPS_AT_LEAST, REJECTED_AT_MOST = 24, 4, 8
 THUMBNAILS_BUDGET, THUMBNAILS_AT_MOST = 240, 24
+COPY_SHEETS_BUDGET_BYTES = 1_200_000
 MEASURED_AT_MOST = 500
 
 Progress = Callable[[int, int], None]
@@ -44,7 +46,18 @@ def pictures_of(rows: Rows, objects: ObjectStore) -> Pictures:
     return Pictures(
         sets=tuple(_set_pictures(label, samples, order, names, limit, objects) for label, _, _, samples in sets),
         clusters=tuple(_cluster_pictures(item, rows.training.pairs, objects) for item in rows.clusterings),
+        copy_sheets=dict(_copy_sheets(rows, objects)),
     )
+
+
+def _copy_sheets(rows: Rows, objects: ObjectStore) -> Iterator[tuple[str, bytes]]:
+    """As many sheets of closest pairs as the page has room for, as JPEG; all lie beside it as PNG."""
+    left_bytes = COPY_SHEETS_BUDGET_BYTES
+    for label, artifact in rows.copy_sheets.items():
+        data = jpeg_bytes(Image.fromarray(_image(objects.get_bytes(artifact.digest))), quality=80)
+        if len(data) <= left_bytes:
+            left_bytes -= len(data)
+            yield label, data
 
 
 def measured_labels(rows: Rows, objects: ObjectStore, on_progress: Progress) -> dict[str, LabelFacts]:

@@ -1,5 +1,6 @@
 """The pictures of a report before anything is drawn on them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,7 +42,8 @@ class ClusterPictures:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All of a report; `clusters` are in the order of the facts' clusterings."""
+    """All of a report; `clusters` are in the order of the facts' clusterings, `copy_sheets` are JPEG by set label."""
 
     sets: tuple[SetPictures, ...] = ()
     clusters: tuple[tuple[ClusterPictures, ...], ...] = field(default=())
+    copy_sheets: Mapping[str, bytes] = field(default_factory=dict)

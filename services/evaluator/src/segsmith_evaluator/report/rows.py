@@ -9,6 +9,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import (
+    Artifact,
     Clustering,
     Dataset,
     DatasetVersion,
@@ -55,6 +56,7 @@ class Rows:
     generations: list[Generation]
     samples: dict[UUID, list[Sample]]
     evaluations: list[Evaluation]
+    copy_sheets: dict[str, Artifact]
     runs: list[SegmentationRun]
 
     @property
@@ -74,6 +76,7 @@ def read_rows(session: Session, pipeline_id: UUID) -> Rows:
         .order_by(col(Job.created_at), col(Job.name))
     ).all()
     generations = _generations(session, spec, pipeline_id)
+    evaluations = _of_jobs(session, Evaluation, jobs)
     return Rows(
         pipeline=pipeline,
         spec=spec,
@@ -84,7 +87,8 @@ def read_rows(session: Session, pipeline_id: UUID) -> Rows:
         imported_models=_imported(session, generations),
         generations=generations,
         samples=_samples(session, generations),
-        evaluations=_of_jobs(session, Evaluation, jobs),
+        evaluations=evaluations,
+        copy_sheets=_copy_sheets(session, evaluations),
         runs=list(
             session.exec(
                 select(SegmentationRun)
@@ -116,6 +120,13 @@ def _known(session: Session, table: type[Row], id_: UUID) -> Row:
 def _of_jobs(session: Session, table: type[OfJob], jobs: Sequence[Job]) -> list[OfJob]:
     ids = [job.id for job in jobs]
     return list(session.exec(select(table).where(col(table.job_id).in_(ids)).order_by(col(table.created_at))))
+
+
+def _copy_sheets(session: Session, evaluations: Sequence[Evaluation]) -> dict[str, Artifact]:
+    """The sheet of the closest pairs by set label, where the evaluation left one."""
+    names = {item.job_id: (item.label, (item.metrics.get("memorisation") or {}).get("sheet")) for item in evaluations}
+    found = session.exec(select(Artifact).where(col(Artifact.job_id).in_(names))).all()
+    return {names[item.job_id][0]: item for item in found if item.name == names[item.job_id][1]}
 
 
 def _generations(session: Session, spec: PipelineSpec, pipeline_id: UUID) -> list[Generation]:

@@ -29,6 +29,7 @@ METRIC_NOTES = {
 
 _REASONS = {
     "empty_label": "without a lesion",
+    "near_copy": "near-copy of a training picture",
     "label_outside_region": "lesion outside the redrawn region",
     "nothing_to_redraw": "source without a lesion to redraw",
 }
@@ -129,7 +130,7 @@ def stand_ins(facts: Facts) -> list[str]:
 def summary(facts: Facts) -> list[str]:
     """What was done and what came out, in a few sentences with the figures that matter."""
     sentences = [_trained(facts), *(_made(item) for item in facts.sets)]
-    sentences += [_looks(item) for item in facts.evaluations]
+    sentences += [sentence for item in facts.evaluations for sentence in (_looks(item), _copies(item))]
     if facts.segmentation is not None:
         sentences += _study(facts.segmentation)
     return [sentence for sentence in sentences if sentence]
@@ -181,6 +182,16 @@ def _looks(item: EvaluationFacts) -> str:
     if metrics.floor_fid is not None:
         text += f", real pairs from each other at {distance(metrics.floor_fid.value)}"
     return text + (" (stand-in features)." if metrics.stand_in else ".")
+
+
+def _copies(item: EvaluationFacts) -> str:
+    findings = item.metrics.memorisation
+    if findings is None:
+        return ""
+    flagged = len(findings.flagged)
+    text = f"{count(flagged)} of {counted(findings.n, 'sample')} of {item.label}"
+    text += f" {'is a near-copy' if flagged == 1 else 'are near-copies'} of a training picture"
+    return text + (", left out of the set." if findings.dropped and flagged else ".")
 
 
 def _study(study: SegmentationFacts) -> list[str]:

@@ -1,23 +1,27 @@
 """The evaluate job: one synthetic set against the real pairs it was drawn from, and real against held-out real."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import numpy as np
 from sqlmodel import Session, col, select
 
 from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, evaluate_set
-from segsmith_shared.database.generations import set_label
+from segsmith_evaluator.steps.copy_check import CheckedSet, CopyCheckInputs, checked_set, name_of_sheet
+from segsmith_shared.database.generations import leave_out_near_copies, set_label
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Evaluation, Generation, Pair, Sample
 from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.pair import BoolArray
+from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
 from segsmith_shared.plans.weights import FID_INCEPTION
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.storage.pair_arrays import images_of, read_label, read_squares
-from segsmith_shared.vision.features import Interrupted, extractor_for
+from segsmith_shared.vision.features import Interrupted, RememberingExtractor, extractor_for
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,11 @@ def run(context: StepContext) -> Outcome:
     spec = EvaluateJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = _stored_sets(session, spec)
+    label = set_label(stored.generation.recipe, spec.sample_index)
     try:
-        metrics = _metrics(context, spec, stored)
+        metrics, checked = _measured(context, spec, stored, label)
     except Interrupted:
         return Stopped(state={})
-    label = set_label(stored.generation.recipe, spec.sample_index)
     row = Evaluation(
         job_id=context.job_id,
         real_version_id=spec.pairs.version_id,
@@ -52,8 +56,30 @@ def run(context: StepContext) -> Outcome:
         label=label,
         metrics=metrics.model_dump(mode="json"),
     )
-    outputs = {"label": label, "fid": metrics.fid.value, "kid": metrics.kid.value, "stand_in": metrics.stand_in}
-    return Finished(outputs=outputs, rows=[row])
+    sheet = context.objects.put_bytes(checked.sheet, "image/png")
+    return Finished(
+        outputs={
+            "label": label,
+            "fid": metrics.fid.value,
+            "kid": metrics.kid.value,
+            "stand_in": metrics.stand_in,
+            "near_copies": len(checked.near_copies),
+        },
+        rows=[row],
+        artifacts=[(name_of_sheet(label), "image/png", sheet, len(checked.sheet))],
+        in_transaction=_leave_out(context, spec, checked) if spec.drop_near_copies else None,
+    )
+
+
+def _leave_out(context: StepContext, spec: EvaluateJobSpec, checked: CheckedSet) -> Callable[[Session], None]:
+    """What closes the set again, without its near-copies, in the transaction that finishes the job."""
+    return partial(
+        leave_out_near_copies,
+        generation_id=spec.generation_id,
+        sample_index=spec.sample_index,
+        sample_ids=checked.near_copies,
+        job_id=context.job_id,
+    )
 
 
 def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
@@ -73,32 +99,38 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
     return StoredSets(generation, UUID(version_id), pairs_of(session, spec.pairs), held_out, list(samples))
 
 
-def _metrics(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets) -> SetMetrics:
+def _measured(
+    context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, label: str
+) -> tuple[SetMetrics, CheckedSet]:
     with context.reading() as session:
         weights = stored_weights(session, FID_INCEPTION)
-    extractor = extractor_for(weights, context.objects, allow_stand_in=spec.allow_stand_ins)
-    real = images_of(read_squares(context.objects, stored.real, stored.side_px, spec.geometry))
-    synthetic = images_of(read_squares(context.objects, stored.samples, stored.side_px, spec.geometry))
-    held_out = images_of(read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry))
+    extractor = RememberingExtractor(extractor_for(weights, context.objects, allow_stand_in=spec.allow_stand_ins))
+    real = read_squares(context.objects, stored.real, stored.side_px, spec.geometry)
+    synthetic = read_squares(context.objects, stored.samples, stored.side_px, spec.geometry)
+    held_out = read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry)
     regions = _regions(context, stored)
 
     def on_step(stage: str, done: int, total: int) -> bool:
         context.progress(done, total, stage)
         return context.stop_requested() is not None
 
-    return evaluate_set(
-        real,
-        synthetic,
+    metrics = evaluate_set(
+        images_of(real),
+        images_of(synthetic),
         extractor,
         seed=spec.seed,
         real_regions=_regions_of_sources(stored, regions),
         synthetic_regions=regions,
-        held_out=held_out if len(held_out) else None,
+        held_out=images_of(held_out) if len(held_out) else None,
         options=MetricOptions(
             ms_ssim_pairs=spec.evaluation.ms_ssim_pairs, bootstrap_samples=spec.evaluation.bootstrap_samples
         ),
         on_step=on_step,
     )
+    sampling = SamplingSpec.model_validate(stored.generation.spec["preset"]["sampling"])
+    inputs = CopyCheckInputs(stored.samples, synthetic, regions, stored.real, real, held_out, sampling)
+    checked = checked_set(inputs, label, extractor, dropped=spec.drop_near_copies, on_step=on_step)
+    return metrics.model_copy(update={"memorisation": checked.findings}), checked
 
 
 def _regions(context: StepContext, stored: StoredSets) -> BoolArray:

@@ -40,6 +40,7 @@ def run(context: StepContext) -> Outcome:
         _stored(context, "report.html", "text/html; charset=utf-8", page),
         _stored(context, "report.json", "application/json", facts.model_dump_json(indent=2).encode()),
         *_sheets(context, pictures),
+        *((item.name, item.media_type, item.digest, item.size_bytes) for item in rows.copy_sheets.values()),
     ]
     return Finished(outputs={"report_digest": files[0][2], "size_bytes": len(page)}, artifacts=files)
 

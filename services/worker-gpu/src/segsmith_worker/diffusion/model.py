@@ -1,23 +1,31 @@
 """A trained network together with what it was trained on: what every sampler takes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
 from segsmith_shared.plans.presets import Preset
-from segsmith_worker.diffusion.unet import UNet
+from segsmith_worker.diffusion.unet import PAIR_CHANNELS, UNet
+
+CLUSTER_TABLE = "label_emb.weight"
 
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """A network in evaluation mode and the preset it was trained with; `weights` says whether raw or averaged."""
+    """A network in evaluation mode and the preset it was trained with; `weights` says whether raw or averaged.
+
+    `told` (B,) are the clusters of the pictures to come, for a network that is told them (`told_clusters`); `guidance`
+    weighs what that changes: 0 ignores it, 1 is what was learned, more exaggerates it at twice the cost.
+    """
 
     network: UNet
     preset: Preset
     weights: str
+    told: Tensor | None = None
+    guidance: float = 1.0
 
     @classmethod
     def from_tensors(cls, preset: Preset, tensors: Mapping[str, Tensor], device: str = "cpu") -> Self:
@@ -27,12 +35,35 @@ class DiffusionModel:
         """
         averaged = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
         aware, learned = preset.training.inpainting_aware, preset.diffusion.learned_range
+        tensors = averaged or tensors
         with torch.device("meta"):
-            network = UNet(preset.network, region_channel=aware, learned_range=learned)
+            network = UNet(preset.network, region_channel=aware, learned_range=learned, clusters=clusters_told(tensors))
         network = network.to_empty(device=device).to(memory_format=torch.channels_last)
-        network.load_state_dict(averaged or tensors)
+        network.load_state_dict(tensors)
         network.requires_grad_(requires_grad=False).eval()
         return cls(network, preset, weights="average" if averaged else "raw")
+
+    def told_clusters(self, clusters: Sequence[int], guidance: float) -> Self:
+        """The same network, told the cluster of each picture of the batches to come. ValueError if it cannot be."""
+        if not self.network.clusters:
+            raise ValueError("this network was trained without clusters")
+        told = torch.tensor(clusters, dtype=torch.long, device=self.device)
+        return replace(self, told=told, guidance=guidance)
+
+    def predict(self, network_input: Tensor, times: Tensor) -> Tensor:
+        """One evaluation (B, 4 or 8, H, W); two where guidance asks for it (Ho and Salimans 2022, eq. 6, with w + 1).
+
+        The range output, if there is one, is the conditional one: guidance is about means.
+        """
+        if self.told is None:
+            return cast("Tensor", self.network(network_input, times))
+        if self.guidance == 1:
+            return cast("Tensor", self.network(network_input, times, self.told))
+        anybody = torch.full_like(self.told, self.network.clusters)
+        both = self.network(network_input.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([self.told, anybody]))
+        told, untold = both.chunk(2)
+        mean = untold[:, :PAIR_CHANNELS] + self.guidance * (told - untold)[:, :PAIR_CHANNELS]
+        return torch.cat([mean, told[:, PAIR_CHANNELS:]], dim=1)
 
     @property
     def device(self) -> torch.device:
@@ -41,3 +72,8 @@ class DiffusionModel:
     @property
     def side_px(self) -> int:
         return self.preset.network.side_px
+
+
+def clusters_told(tensors: Mapping[str, Tensor]) -> int:
+    """How many clusters a network with these weights can be told; 0 for one that was trained without."""
+    return len(tensors[CLUSTER_TABLE]) - 1 if CLUSTER_TABLE in tensors else 0

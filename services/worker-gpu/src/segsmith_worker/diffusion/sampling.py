@@ -67,7 +67,7 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     """One evaluation of the U-Net: the predicted x₀ (B, 4, H, W), unclipped, and its range output (B, 4 or 0, H, W)."""
     times = levels.model_times[level].expand(len(x_t)).to(x_t.device)
-    output = model.network(network_input, times)
+    output = model.predict(network_input, times)
     prediction, range_output = output[:, :4], output[:, 4:]
     alpha_bar, diffusion = levels.alphas_bar[level], model.preset.diffusion
     if diffusion.prediction == "v":

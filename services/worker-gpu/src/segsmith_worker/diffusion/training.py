@@ -1,7 +1,7 @@
 """Training, one step after another: a function of (seed, images seen), so that a cut and resumed run is bit-equal."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +14,7 @@ from segsmith_shared.problems import Problem
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_worker.diffusion.ema import decay_at, update_average
 from segsmith_worker.diffusion.loss import hybrid_loss, mean_inside
+from segsmith_worker.diffusion.model import CLUSTER_TABLE, clusters_told
 from segsmith_worker.diffusion.schedule import (
     alpha_bar_from_log_snr,
     cosine_log_snr,
@@ -68,10 +69,18 @@ class TrainingState:
 
     @classmethod
     def start(
-        cls, preset: Preset, seed: int, device: str = "cpu", warm_start: Mapping[str, Tensor] | None = None
+        cls,
+        preset: Preset,
+        seed: int,
+        device: str = "cpu",
+        warm_start: Mapping[str, Tensor] | None = None,
+        clusters: int = 0,
     ) -> Self:
-        """A new training. `warm_start` holds the weights of another network of the same shape, with 4 or 5 inputs."""
-        network = _network_of(preset, seed)
+        """A new training, of a network that is told one of so many `clusters` if there are any.
+
+        `warm_start` holds the weights of another network of the same shape, with 4 or 5 inputs.
+        """
+        network = _network_of(preset, seed, clusters)
         if warm_start is not None:
             _carry_over(network, warm_start)
         network.to(device)
@@ -80,9 +89,10 @@ class TrainingState:
     @classmethod
     def from_tensors(cls, preset: Preset, tensors: Mapping[str, Tensor], device: str = "cpu") -> Self:
         """The state that `to_tensors` wrote. KeyError or RuntimeError where the tensors are another network's."""
-        state = cls.start(preset, seed=0, device=device)
+        averages = _with_prefix(tensors, "average.")
+        state = cls.start(preset, seed=0, device=device, clusters=clusters_told(averages))
         state.network.load_state_dict(_with_prefix(tensors, "network."))
-        state.average.load_state_dict(_with_prefix(tensors, "average."))
+        state.average.load_state_dict(averages)
         state.step, state.images_seen = (int(count) for count in tensors["progress"])
         if state.step:
             for name, parameter in state.network.named_parameters():
@@ -112,16 +122,20 @@ def train(
     *,
     seed: int,
     until_images_seen: int,
+    clusters: Sequence[int] | None = None,
     on_step: OnStep | None = None,
 ) -> TrainingState:
     """Train in place, whole batches at a time, until at least `until_images_seen`; returns the same state.
 
     `pairs` is uint8 (n, 4, H, W): red, green, blue, label 0 or 255. A batch larger than n goes round the pairs, and
-    images are counted as often as they are seen. Raises `NonFiniteLoss`, `NoTrainingPairs`.
+    images are counted as often as they are seen. `clusters` is each pair's, for a network that is told them; one in
+    `1 / cluster_dropout` images comes without, so that the network also learns "any". Raises `NonFiniteLoss`,
+    `NoTrainingPairs`.
     """
     _check_pairs(pairs, preset)
+    told = None if clusters is None else torch.tensor(clusters, dtype=torch.long)
     while state.images_seen < until_images_seen:
-        report = _train_step(state, pairs, preset, seed)
+        report = _train_step(state, pairs, preset, seed, told)
         if on_step is not None and on_step(report):
             break
     return state
@@ -138,7 +152,7 @@ def signed(pairs: Tensor) -> Tensor:
     return pairs.float() / 127.5 - 1
 
 
-def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int) -> StepReport:
+def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int, clusters: Tensor | None) -> StepReport:
     spec = preset.training
     learning_rate = learning_rate_at(spec, state.images_seen)
     for group in state.optimiser.param_groups:
@@ -148,7 +162,8 @@ def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int) 
     device_type = next(state.network.parameters()).device.type
     for x0, region, positions in _micro_batches(pairs, spec, seed, state.images_seen):
         with autocast(device_type, spec):
-            part = _losses(state.network, x0, region, preset, seed, positions).sum() / spec.batch
+            told = None if clusters is None else _told(clusters, state.network.clusters, spec, seed, positions)
+            part = _losses(state.network, x0, region, told, preset, seed, positions).sum() / spec.batch
         part.backward()  # type: ignore[no-untyped-call]  # torch's own
         loss += part.item()
     limit = spec.gradient_clip if spec.gradient_clip is not None else float("inf")
@@ -177,7 +192,22 @@ def _micro_batches(
         yield signed(chosen), region, positions
 
 
-def _losses(network: UNet, x0: Tensor, region: Tensor | None, preset: Preset, seed: int, positions: range) -> Tensor:
+def _told(clusters: Tensor, count: int, spec: TrainingSpec, seed: int, positions: range) -> Tensor:
+    """The cluster of each image at these positions (b,), or `count`, "any", for those that come without."""
+    dropped = [numpy_generator_for(seed, "cluster-dropout", at).random() < spec.cluster_dropout for at in positions]
+    own = clusters[[_index_at(seed, at, len(clusters)) for at in positions]]
+    return torch.where(torch.tensor(dropped), count, own)
+
+
+def _losses(
+    network: UNet,
+    x0: Tensor,
+    region: Tensor | None,
+    told: Tensor | None,
+    preset: Preset,
+    seed: int,
+    positions: range,
+) -> Tensor:
     """The loss of each image (b,), at a time and noise drawn from (seed, its position)."""
     device = next(network.parameters()).device
     generators = [generator_for(seed, "train-noise", position) for position in positions]
@@ -185,16 +215,17 @@ def _losses(network: UNet, x0: Tensor, region: Tensor | None, preset: Preset, se
     time = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
     x0 = x0.to(device)
     region = None if region is None else region.to(device)
+    told = None if told is None else told.to(device)
     diffusion = preset.diffusion
     if diffusion.schedule == "cosine":
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
-        output = network(network_input(x_t, x0, region), (time * 1000).to(device)).float()
+        output = network(network_input(x_t, x0, region), (time * 1000).to(device), told).float()
         return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, region)
     schedule = linear_schedule(diffusion.timesteps)
     level = (time * diffusion.timesteps).long()
     x_t = q_sample(x0, noise, schedule.alphas_bar[level])
-    output = network(network_input(x_t, x0, region), schedule.model_times[level].to(device)).float()
+    output = network(network_input(x_t, x0, region), schedule.model_times[level].to(device), told).float()
     if not diffusion.learned_range:
         return mean_inside((output - noise) ** 2, region)
     return mean_inside(hybrid_loss(output, x0, x_t, noise, level, schedule), region)
@@ -234,9 +265,9 @@ def _divergence(state: TrainingState, loss: float, gradient_norm: float, learnin
     )
 
 
-def _network_of(preset: Preset, seed: int) -> UNet:
+def _network_of(preset: Preset, seed: int, clusters: int) -> UNet:
     aware, learned = preset.training.inpainting_aware, preset.diffusion.learned_range
-    return new_network(preset.network, region_channel=aware, learned_range=learned, seed=seed)
+    return new_network(preset.network, region_channel=aware, learned_range=learned, seed=seed, clusters=clusters)
 
 
 def _optimiser_of(network: UNet, spec: TrainingSpec) -> torch.optim.AdamW:
@@ -248,11 +279,12 @@ def _frozen_copy(network: UNet) -> UNet:
 
 
 def _carry_over(network: UNet, weights: Mapping[str, Tensor]) -> None:
-    """Load weights into a network that may have one more input channel than they know of."""
+    """Load weights into a network that may have one more input channel, and clusters, that they do not know of."""
     entrance = "input_blocks.0.0.weight"
     widened = network.get_parameter(entrance).detach().clone()
     widened[:, : weights[entrance].shape[1]] = weights[entrance]
-    network.load_state_dict({**weights, entrance: widened})
+    own = {CLUSTER_TABLE: network.get_parameter(CLUSTER_TABLE).detach()} if network.clusters else {}
+    network.load_state_dict({**own, **weights, entrance: widened})
 
 
 def _copied(value: Tensor) -> Tensor:

@@ -15,11 +15,17 @@ from segsmith_shared.randomness import seed_for
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.diffusion.training import signed
+from segsmith_worker.inpainting.blended import redraw_blended
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
 from segsmith_worker.inpainting.regions import opened_label, redraw_regions
 from segsmith_worker.inpainting.repaint import redraw_with_repaint
 
 BoolArray = NDArray[np.bool_]
+SAMPLERS = {
+    "repaint": redraw_with_repaint,
+    "blended": redraw_blended,
+    "ancestral_known_clean": redraw_known_clean,
+}
 
 
 class RejectionReason(StrEnum):
@@ -61,12 +67,15 @@ def redraw(
     seeds: Sequence[int],
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
+    *,
+    clusters: Sequence[int] | None = None,
 ) -> RedrawResult:
     """Make one pair per source uint8 (B, 4, H, W), label 0 or 255, for any B; `sources` may be None for `full`.
 
     Works in batches of exactly `spec.batch`, the last one filled up with repeats that are dropped again: so a pair is
     bit-equal whatever its neighbours, order and worker, on the same thread count. Raises `ModelCannotRedraw`.
-    `on_evaluation` counts within each batch; what it raises ends the run.
+    `on_evaluation` counts within each batch; what it raises ends the run. `clusters`, one per source, is told to a
+    model that was trained to be told.
     """
     _check_model(model, spec)
     if sources is None:
@@ -76,7 +85,8 @@ def redraw(
     for start in range(0, len(seeds), spec.batch):
         chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
         count = min(spec.batch, len(seeds) - start)
-        parts.append(_redraw_batch(model, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
+        told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], spec.guidance)
+        parts.append(_redraw_batch(told, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
     return _joined(parts)
 
 
@@ -99,7 +109,7 @@ def _redraw_batch(
 ) -> RedrawResult:
     label_masks = sources[:, 3].numpy() >= 128
     regions = redraw_regions(label_masks, spec)
-    sampler = redraw_with_repaint if spec.sampler == "repaint" else redraw_known_clean
+    sampler = SAMPLERS[spec.sampler]
     region = torch.from_numpy(regions)[:, None].float().to(model.device)
     drawn = sampler(model, signed(sources).to(model.device), region, seeds, spec, on_evaluation).cpu()[:count]
     images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
@@ -135,7 +145,7 @@ def _joined(parts: list[RedrawResult]) -> RedrawResult:
 def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
     training = model.preset.training
     if (spec.sampler == "ancestral_known_clean") != training.inpainting_aware:
-        wanted = "ancestral_known_clean" if training.inpainting_aware else "repaint"
+        wanted = "ancestral_known_clean" if training.inpainting_aware else "repaint or blended"
         raise ModelCannotRedraw(f"The model was trained for {wanted}, not {spec.sampler}.", hint=f"Choose {wanted}.")
     share = {"background": training.region_background_share, "full": training.region_full_share}.get(spec.redraw, 1.0)
     if training.inpainting_aware and share == 0:

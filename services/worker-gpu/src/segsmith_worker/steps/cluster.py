@@ -15,7 +15,7 @@ from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, FollowUp, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.contact_sheet import overlay, sheet
 from segsmith_shared.pairs.pair import ByteArray
-from segsmith_shared.plans.specs import ClusterJobSpec, TrainJobSpec
+from segsmith_shared.plans.specs import ClusterJobSpec, TrainingOrder, TrainJobSpec
 from segsmith_shared.plans.weights import FID_INCEPTION
 from segsmith_shared.storage.pair_arrays import read_pairs
 from segsmith_shared.vision.features import FeatureExtractor, Interrupted, describe_extractor, extractor_for
@@ -119,7 +119,7 @@ def _train_jobs(
             job=Job(
                 pipeline_id=context.pipeline_id,
                 kind=JobKind.TRAIN,
-                name=f"train {order.recipe}, cluster {index + 1} of {len(result.sizes)}",
+                name=_training_name(order, index, len(result.sizes)),
                 queue="gpu",
                 spec=TrainJobSpec(
                     pairs=spec.pairs,
@@ -137,5 +137,11 @@ def _train_jobs(
             needed_by=list(order.needed_by),
         )
         for order in spec.trainings
-        for index in range(len(result.sizes))
+        for index in ([None] if order.together else range(len(result.sizes)))
     ]
+
+
+def _training_name(order: TrainingOrder, cluster: int | None, count: int) -> str:
+    if cluster is None:
+        return f"train {order.recipe}, told one of {count} clusters"
+    return f"train {order.recipe}, cluster {cluster + 1} of {count}"

@@ -1,7 +1,8 @@
 """The generate job: redraw a share of a generation's sources, batch by batch; the last job of all closes the sets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
 import torch
@@ -16,7 +17,7 @@ from segsmith_shared.pairs.geometry import place
 from segsmith_shared.pairs.lesions import count_lesions
 from segsmith_shared.plans.cost import generation_cost
 from segsmith_shared.plans.presets import Preset
-from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder
+from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder, Strategy
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_shared.storage import checkpoints
@@ -31,11 +32,12 @@ from segsmith_worker.steps.sample_storage import StoredSample, store_samples
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample to make: from which source, with which cluster's model, under which seed."""
+    """One sample to make: from which source, in which cluster's manner, with which model, under which seed."""
 
     source: StoredPair
     sample_index: int
     model: Model
+    cluster: int | None
     seed: int
 
 
@@ -53,7 +55,7 @@ def run(context: StepContext) -> Outcome:
         )
     preset = Preset.model_validate(order.preset)
     batches = list(in_batches(draws, preset.sampling.batch))
-    progress = Progress(context, generation_cost(preset, 1).evaluations_per_sample, len(batches))
+    progress = Progress(context, generation_cost(preset, 1).steps_per_sample, len(batches))
     network = Network(context)
     for number, batch in enumerate(batches):
         if all((draw.source.id, draw.sample_index) in done for draw in batch):
@@ -80,19 +82,14 @@ def planned_draws(
     if not models:
         raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
     sources = chosen_sources(pairs_of(session, order.pairs), order)[spec.share :: spec.shares]
-    own = _own_models(session, models, sources)
-    draws = [
-        Draw(
-            source=source,
-            sample_index=index,
-            model=models[
-                choose_cluster(order.seed, source.position, index, own[source.id], len(models), preset.sampling)
-            ],
-            seed=seed_for(order.seed, "sample", source.position, index),
-        )
-        for index in range(1, preset.sampling.samples_per_source + 1)
-        for source in sources
-    ]
+    manners = Manners.of(session, models, order.strategy)
+    draws = []
+    for index in range(1, preset.sampling.samples_per_source + 1):
+        for source in sources:
+            own = manners.own[source.id] if manners.own else 0
+            chosen = choose_cluster(order.seed, source.position, index, own, manners.count, preset.sampling)
+            model, cluster = manners.model_and_cluster(chosen)
+            draws.append(Draw(source, index, model, cluster, seed_for(order.seed, "sample", source.position, index)))
     return sorted(
         draws, key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position)
     )
@@ -117,13 +114,33 @@ def in_batches(draws: Sequence[Draw], size: int) -> Iterator[Sequence[Draw]]:
         start = end
 
 
-def _own_models(session: Session, models: Sequence[Model], sources: Sequence[StoredPair]) -> dict[UUID, int]:
-    """Pair id -> position of its own cluster's model among `models`; the full strategy has but one."""
-    clustering = session.get(Clustering, models[0].clustering_id) if models[0].clustering_id else None
-    if clustering is None:
-        return dict.fromkeys((source.id for source in sources), 0)
-    position = {model.cluster: index for index, model in enumerate(models)}
-    return {source.id: position[clustering.assignments[str(source.id)]] for source in sources}
+@dataclass(frozen=True)
+class Manners:
+    """The manners a sample can be drawn in: one per cluster, by as many models or by one that is told; or just one.
+
+    `own` is the manner of each pair's own cluster, empty where nobody knows of clusters or they are of other pairs.
+    """
+
+    models: Sequence[Model]
+    own: Mapping[UUID, int]
+    count: int
+    told: bool
+
+    @classmethod
+    def of(cls, session: Session, models: Sequence[Model], strategy: Strategy) -> Self:
+        """Those of a recipe's models. Imported ones are one manner each, unless one alone is told the cluster."""
+        clustering = session.get(Clustering, models[0].clustering_id) if models[0].clustering_id else None
+        told = models[0].cluster is None
+        if clustering is None or (strategy == "imported" and not told):
+            return cls(models, {}, len(models), told=False)
+        clusters = range(clustering.cluster_count) if told else [model.cluster for model in models]
+        position = {cluster: index for index, cluster in enumerate(clusters)}
+        own = {UUID(pair_id): position[cluster] for pair_id, cluster in clustering.assignments.items()}
+        return cls(models, {} if strategy == "imported" else own, len(position), told)
+
+    def model_and_cluster(self, manner: int) -> tuple[Model, int | None]:
+        """Who draws in this manner, and the cluster it is of."""
+        return (self.models[0], manner) if self.told else (self.models[manner], self.models[manner].cluster)
 
 
 class StopAskedFor(Exception):
@@ -166,10 +183,6 @@ class Network:
         return self._loaded[1]
 
 
-def _stored_already(session: Session, job_id: UUID) -> set[tuple[UUID, int]]:
-    return set(session.exec(select(Sample.source_pair_id, Sample.sample_index).where(Sample.job_id == job_id)))
-
-
 def _make(
     context: StepContext,
     order: GenerationOrder,
@@ -180,7 +193,8 @@ def _make(
 ) -> list[Sample]:
     squares = read_squares(context.objects, [draw.source for draw in batch], preset.network.side_px, order.geometry)
     seeds = [draw.seed for draw in batch]
-    result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation)
+    told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
+    result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation, clusters=told)
     stored = store_samples(context.objects, squares, result)
     return [_row(context, order, preset, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
 
@@ -202,7 +216,7 @@ def _row(
         job_id=context.job_id,
         source_pair_id=draw.source.id,
         model_id=draw.model.id,
-        cluster=draw.model.cluster,
+        cluster=draw.cluster,
         sample_index=draw.sample_index,
         seed=draw.seed,
         accepted=result.accepted[index],

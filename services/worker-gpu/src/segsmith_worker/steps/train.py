@@ -1,5 +1,6 @@
 """The train job: one diffusion model on one cluster's pairs (or all), in slices that each end in a checkpoint."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -31,9 +32,10 @@ def run(context: StepContext) -> Outcome:
     preset = Preset.model_validate(spec.preset)
     with context.reading() as session:
         stored = training_pairs(session, spec)
+        clusters, cluster_count = clusters_of(session, spec, stored)
     squares = torch.from_numpy(read_squares(context.objects, stored, preset.network.side_px, spec.geometry))
     seed = seed_for(spec.seed, f"train {spec.recipe}", WHOLE if spec.cluster is None else spec.cluster)
-    state = _state(context, spec, preset, seed)
+    state = _state(context, spec, preset, seed, cluster_count)
     curve = Curve.from_document((context.slice_state or {}).get("curve"), preset.training.images_total)
     previews = Previews(context, preset, squares, seed)
 
@@ -43,27 +45,41 @@ def run(context: StepContext) -> Outcome:
         previews.show_when_due(state, report.images_seen)
         return context.stop_requested() is not None or context.slice_is_over()
 
-    train(state, squares, preset, seed=seed, until_images_seen=preset.training.images_total, on_step=on_step)
+    until = preset.training.images_total
+    train(state, squares, preset, seed=seed, until_images_seen=until, clusters=clusters, on_step=on_step)
     return _outcome(context, spec, preset, state, curve, len(stored))
 
 
 def training_pairs(session: Session, spec: TrainJobSpec) -> list[StoredPair]:
     """The pairs of the job's cluster, or all of them. Raises NotFound when the clustering is gone."""
     stored = pairs_of(session, spec.pairs)
-    if spec.clustering_id is None:
+    if spec.cluster is None:
         return stored
+    assignments = _clustering(session, spec).assignments
+    return [pair for pair in stored if assignments[str(pair.id)] == spec.cluster]
+
+
+def clusters_of(session: Session, spec: TrainJobSpec, stored: Sequence[StoredPair]) -> tuple[list[int] | None, int]:
+    """The cluster of each pair and how many there are, for a network that is told them; else None and 0."""
+    if spec.clustering_id is None or spec.cluster is not None:
+        return None, 0
+    clustering = _clustering(session, spec)
+    return [clustering.assignments[str(pair.id)] for pair in stored], clustering.cluster_count
+
+
+def _clustering(session: Session, spec: TrainJobSpec) -> Clustering:
     clustering = session.get(Clustering, spec.clustering_id)
     if clustering is None:
         raise NotFound(f"There is no clustering {spec.clustering_id}.")
-    return [pair for pair in stored if clustering.assignments[str(pair.id)] == spec.cluster]
+    return clustering
 
 
-def _state(context: StepContext, spec: TrainJobSpec, preset: Preset, seed: int) -> TrainingState:
+def _state(context: StepContext, spec: TrainJobSpec, preset: Preset, seed: int, clusters: int) -> TrainingState:
     if context.slice_state and context.slice_state.get("checkpoint"):
         tensors, _ = checkpoints.load(context.objects, context.slice_state["checkpoint"])
         return TrainingState.from_tensors(preset, tensors, device=device_name())
     warm_start = None if spec.warm_start_job_id is None else _averaged_weights(context, spec.warm_start_job_id)
-    return TrainingState.start(preset, seed, device=device_name(), warm_start=warm_start)
+    return TrainingState.start(preset, seed, device=device_name(), warm_start=warm_start, clusters=clusters)
 
 
 def _averaged_weights(context: StepContext, job_id: UUID) -> dict[str, torch.Tensor]:

@@ -1,0 +1,218 @@
+"""The evaluate job over real Postgres and S3: copies planted in a set are named, shown and, where asked, left out."""
+
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from segsmith_evaluator.metrics.evaluate_set import SetMetrics
+from segsmith_evaluator.steps.evaluate import run
+from segsmith_shared.database.generations import close_generation_when_done
+from segsmith_shared.database.session import session_scope
+from segsmith_shared.database.tables import (
+    Artifact,
+    Dataset,
+    DatasetVersion,
+    Evaluation,
+    Generation,
+    Job,
+    JobStatus,
+    Model,
+    Pair,
+    Pipeline,
+    Sample,
+)
+from segsmith_shared.jobs import states
+from segsmith_shared.jobs.context import Finished, StepContext, Stopped, StopReason
+from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.pairs.intake import label_png_bytes, png_bytes
+from segsmith_shared.plans.presets import preset_named
+from segsmith_shared.plans.specs import EvaluateJobSpec, EvaluationSpec, NamedPart, PartRef
+from segsmith_shared.settings import Settings
+from segsmith_shared.storage.objects import ObjectStore
+from tests.fixtures.drawn_version import drawn_version
+from tests.unit.evaluator.report.drawn_report import grown
+
+SIDE_PX, SOURCES = 32, 10
+GIVEN_BACK, TAKEN, TAKEN_FROM = 2, 5, 6
+
+
+class Made:
+    """A closed set Diff-1: honest redraws, one that gives its source back, and one that shows another's lesion."""
+
+    def __init__(self, engine: Engine, objects: ObjectStore) -> None:
+        self.engine, self.objects = engine, objects
+        self.version_id = drawn_version(engine, objects, SOURCES, SIDE_PX)
+        self.test_id = drawn_version(engine, objects, 8, SIDE_PX, seed=1)
+        preset = preset_named("tiny-cpu").model_dump(mode="json")
+        preset["network"]["side_px"] = SIDE_PX
+        pipeline, dataset = Pipeline(name="trial"), Dataset(name="sets")
+        self.store(pipeline, dataset)
+        self.pipeline_id = pipeline.id
+        job = self.job("generate", JobStatus.SUCCEEDED)
+        model = Model(
+            job_id=job.id,
+            recipe="Diff",
+            preset=preset,
+            images_seen=1,
+            training_images=SOURCES,
+            weights="ema",
+            checkpoint_digest="cc" * 32,
+        )
+        generation = Generation(
+            pipeline_id=self.pipeline_id,
+            recipe="Diff",
+            source_version_id=self.version_id,
+            dataset_id=dataset.id,
+            spec={"preset": preset},
+        )
+        self.store(model, generation)
+        self.generation_id = generation.id
+        with session_scope(engine) as session:
+            sources = session.exec(
+                select(Pair).where(Pair.version_id == self.version_id).order_by(col(Pair.position))
+            ).all()
+            session.add_all(self._sample(job, model, source) for source in sources)
+            session.flush()
+            close_generation_when_done(session, generation.id, job.id)
+
+    def store(self, *rows: Any) -> None:
+        with session_scope(self.engine) as session:
+            session.add_all(rows)
+
+    def job(self, kind: str, status: str, **fields: Any) -> Job:
+        job = Job(pipeline_id=self.pipeline_id, kind=kind, status=status, queue="cpu", name=kind, **fields)
+        self.store(job)
+        return job
+
+    def evaluate_job(self, *, drop_near_copies: bool) -> Job:
+        spec = EvaluateJobSpec(
+            generation_id=self.generation_id,
+            sample_index=1,
+            pairs=PartRef(version_id=self.version_id),
+            tests=(NamedPart(name="held-out", pairs=PartRef(version_id=self.test_id)),),
+            geometry="squash",
+            evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5),
+            seed=0,
+            torch_threads=1,
+            drop_near_copies=drop_near_copies,
+        )
+        return self.job("evaluate", JobStatus.QUEUED, spec=spec.model_dump(mode="json"))
+
+    def _sample(self, job: Job, model: Model, source: Pair) -> Sample:
+        image, label = draw_pair(0, source.position, SIDE_PX)
+        region = grown(label, 2)
+        inside, _ = draw_pair(0, 700 + source.position, SIDE_PX)
+        if source.position == GIVEN_BACK:
+            inside = image
+        if source.position == TAKEN:
+            inside, other = draw_pair(0, TAKEN_FROM, SIDE_PX)
+            region = grown(other, 2)
+        return Sample(
+            generation_id=self.generation_id,
+            job_id=job.id,
+            source_pair_id=source.id,
+            model_id=model.id,
+            sample_index=1,
+            seed=source.position,
+            accepted=True,
+            image_digest=self.objects.put_bytes(png_bytes(np.where(region[..., None], inside, image))),
+            label_digest=source.label_digest,
+            region_digest=self.objects.put_bytes(label_png_bytes(region)),
+            thumbnail_digest=source.thumbnail_digest,
+            overlay_digest=source.overlay_digest,
+            source_digest=source.image_digest,
+            source_label_digest=source.label_digest,
+            evaluations=20,
+            lesion_fraction=float(label.mean()),
+            lesion_count=1,
+        )
+
+
+@pytest.fixture
+def made(engine: Engine, object_store: ObjectStore) -> Made:
+    return Made(engine, object_store)
+
+
+def context_of(made: Made, settings: Settings, *, stop: bool = False) -> StepContext:
+    with session_scope(made.engine) as session:
+        claim = states.claim(session, "cpu", "test")
+    assert claim is not None
+    return StepContext(claim, settings, made.engine, lambda: StopReason.CANCEL if stop else None)
+
+
+def evaluated(made: Made, settings: Settings, *, drop_near_copies: bool) -> tuple[Job, SetMetrics]:
+    """Run the evaluate job as its worker would."""
+    job = made.evaluate_job(drop_near_copies=drop_near_copies)
+    context = context_of(made, settings)
+    outcome = run(context)
+    assert isinstance(outcome, Finished)
+    with session_scope(made.engine) as session:
+        assert states.write_outcome(session, context.claim, outcome) == JobStatus.SUCCEEDED
+    with session_scope(made.engine) as session:
+        row = session.exec(select(Evaluation).where(Evaluation.job_id == job.id)).one()
+        return job, SetMetrics.model_validate(row.metrics)
+
+
+def names_of(session: Session, version_id: UUID) -> list[str]:
+    return list(session.exec(select(Pair.name).where(Pair.version_id == version_id).order_by(col(Pair.position))))
+
+
+def test_planted_copies_are_named_counted_and_shown(made: Made, settings: Settings, object_store: ObjectStore) -> None:
+    job, metrics = evaluated(made, settings, drop_near_copies=False)
+    findings = metrics.memorisation
+    assert findings is not None
+    flagged = {pair.sample: pair for pair in findings.flagged}
+    assert set(flagged) == {f"drawn-{GIVEN_BACK:04}~1", f"drawn-{TAKEN:04}~1"}
+    assert flagged[f"drawn-{GIVEN_BACK:04}~1"].of_own_source
+    assert flagged[f"drawn-{TAKEN:04}~1"].training == f"drawn-{TAKEN_FROM:04}"
+    assert not flagged[f"drawn-{TAKEN:04}~1"].of_own_source
+    assert findings.near_copies.value == pytest.approx(2 / SOURCES)
+    assert (findings.copies_of_own_source.detail, findings.copies_of_others.detail) == ({"count": 1}, {"count": 1})
+    assert findings.near_copies.low is not None
+    assert (findings.stand_in, findings.whole_threshold.n_held_out) == (True, 8)
+    assert "anonym" not in metrics.model_dump_json().lower()
+    with session_scope(made.engine) as session:
+        (sheet,) = session.exec(select(Artifact).where(Artifact.job_id == job.id)).all()
+        assert sheet.name == findings.sheet == "closest-Diff-1.png"
+        picture = Image.open(BytesIO(object_store.get_bytes(sheet.digest)))
+        assert picture.height > SOURCES * 160
+        assert all(session.exec(select(Sample.accepted)).all())
+        assert session.get_one(Generation, made.generation_id).counts["accepted"] == SOURCES
+
+
+def test_where_asked_near_copies_leave_the_set_and_are_counted_by_reason(made: Made, settings: Settings) -> None:
+    with session_scope(made.engine) as session:
+        unchecked = UUID(session.get_one(Generation, made.generation_id).version_ids["1"])
+    job, metrics = evaluated(made, settings, drop_near_copies=True)
+    assert metrics.memorisation is not None
+    assert metrics.memorisation.dropped
+    assert metrics.n_synthetic == SOURCES
+    with session_scope(made.engine) as session:
+        generation = session.get_one(Generation, made.generation_id)
+        rejected = session.exec(select(Pair.position).join(Sample).where(Sample.rejection_reason == "near_copy")).all()
+        version = session.get_one(DatasetVersion, UUID(generation.version_ids["1"]))
+        assert sorted(rejected) == [GIVEN_BACK, TAKEN]
+        assert generation.counts == {"requested": SOURCES, "accepted": SOURCES - 2, "rejected": {"near_copy": 2}}
+        assert (version.label, version.pair_count, version.created_by_job_id) == (
+            "Diff-1 (checked)",
+            SOURCES - 2,
+            job.id,
+        )
+        assert version.provenance["unchecked_version_id"] == str(unchecked)
+        assert version.report == generation.counts
+        kept = [f"drawn-{place:04}~1" for place in range(SOURCES) if place not in (GIVEN_BACK, TAKEN)]
+        assert names_of(session, version.id) == kept
+        assert len(names_of(session, unchecked)) == SOURCES  # a version never changes
+
+
+def test_a_stopped_evaluation_leaves_the_set_as_it_is(made: Made, settings: Settings) -> None:
+    made.evaluate_job(drop_near_copies=True)
+    assert isinstance(run(context_of(made, settings, stop=True)), Stopped)
+    with session_scope(made.engine) as session:
+        assert all(session.exec(select(Sample.accepted)).all())
