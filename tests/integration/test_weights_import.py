@@ -14,6 +14,7 @@ from safetensors.torch import save
 from segsmith_shared.database.session import session_scope
 from segsmith_shared.plans.weights import (
     FID_INCEPTION,
+    UnknownWeights,
     WeightsCorrupt,
     WeightsMissing,
     WeightsPinned,
@@ -22,7 +23,7 @@ from segsmith_shared.problems import Problem
 from segsmith_shared.storage.objects import ObjectCorrupt, ObjectMissing, ObjectStore, key_of
 from segsmith_shared.storage.references import every_digest_named, object_references
 from segsmith_shared.vision.features import extractor_for
-from segsmith_shared.vision.weights import read_tensors
+from segsmith_shared.vision.weights import pretrained
 from tests.fixtures.weight_imports import UNPUBLISHED, WeightImports, small_tensors
 
 Files = dict[str, bytes]
@@ -42,9 +43,10 @@ def test_a_file_without_published_digest_is_pinned_when_it_first_comes(
     assert row is not None
     assert job.outputs == {"names": [UNPUBLISHED]}
     assert (row.sha256, row.pinned) == (sha256(file.read_bytes()).hexdigest(), "first import")
-    read = read_tensors(weight_imports.objects, row.tensors_digest)
-    assert read.keys() == small_tensors().keys()
-    assert all(torch.equal(read[name], tensor) for name, tensor in small_tensors().items())
+    found = pretrained(weight_imports.engine, weight_imports.objects, UNPUBLISHED)
+    assert found.sha256 == row.sha256
+    assert found.tensors.keys() == small_tensors().keys()
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in small_tensors().items())
     with session_scope(weight_imports.engine) as session:
         assert row.tensors_digest in object_references(session, weight_imports.objects)
         assert row.tensors_digest in every_digest_named(session, weight_imports.objects)
@@ -103,10 +105,10 @@ def test_every_use_compares_the_digest(weight_imports: WeightImports, tmp_path: 
     content = store.get_bytes(row.tensors_digest)
     damage(store, row.tensors_digest, content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ObjectCorrupt):
-        read_tensors(store, row.tensors_digest)
+        pretrained(weight_imports.engine, store, UNPUBLISHED)
     store.delete(row.tensors_digest)
-    with pytest.raises(ObjectMissing):
-        extractor_for(row, store, allow_stand_in=True)  # a lost file is no missing one: nothing stands in for it
+    with pytest.raises(ObjectMissing):  # a lost file is no missing one: nothing stands in for it
+        pretrained(weight_imports.engine, store, UNPUBLISHED, allow_stand_in=True)
 
 
 def damage(store: ObjectStore, digest: str, content: bytes) -> None:
@@ -115,10 +117,14 @@ def damage(store: ObjectStore, digest: str, content: bytes) -> None:
 
 
 def test_without_its_file_a_stand_in_works_only_when_it_is_asked_for(weight_imports: WeightImports) -> None:
-    assert extractor_for(None, weight_imports.objects, allow_stand_in=True).stand_in
+    engine, objects = weight_imports.engine, weight_imports.objects
+    assert extractor_for(engine, objects, allow_stand_in=True).stand_in
+    assert pretrained(engine, objects, UNPUBLISHED, allow_stand_in=True) is None
     with pytest.raises(WeightsMissing) as caught:
-        extractor_for(None, weight_imports.objects)
+        extractor_for(engine, objects)
     assert "segsmith weights fetch fid-inception" in caught.value.hint
+    with pytest.raises(UnknownWeights):
+        pretrained(engine, objects, "resnet1000", allow_stand_in=True)
 
 
 def bundle(folder: Path, files: Files, **manifest: Any) -> Path:
@@ -161,7 +167,7 @@ def test_a_bundle_brings_files_to_a_machine_without_internet(weight_imports: Wei
     assert row is not None
     assert job.outputs == {"names": [UNPUBLISHED]}
     assert (row.sha256, row.pinned) == ("ab" * 32, "bundle")
-    read = read_tensors(weight_imports.objects, row.tensors_digest)
+    read = pretrained(weight_imports.engine, weight_imports.objects, UNPUBLISHED).tensors
     assert all(torch.equal(read[name], tensor) for name, tensor in small_tensors().items())
 
 

@@ -224,9 +224,10 @@ class WeightsOfServer(Collection[Weights]):
 class Models(Collection[Model]):
     """Diffusion models, trained or imported."""
 
-    def create(self, pretrained: str) -> Job:
+    def create(self, pretrained: str, told: ModelImport | None = None) -> Job:
         """Begin to make a model of a pretrained file that the server has."""
-        return Job.model_validate(self._transport.post(self._path, {"pretrained": pretrained}))
+        request = {"pretrained": pretrained, "told": (told or ModelImport()).model_dump(mode="json")}
+        return Job.model_validate(self._transport.post(self._path, request))
 
 
 class Artifacts:

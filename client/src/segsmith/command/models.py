@@ -52,7 +52,7 @@ def import_(
         raise InvalidInput(f"--weights is ema or raw, not {weights!r}.")
     kind = cast("Literal['ema', 'raw'] | None", weights)
     told = ModelImport(weights=kind, cluster=cluster, images_seen=images_seen, side_px=side)
-    job = here.client.models.create(pretrained) if pretrained else _sent(here, file or Path(), told)
+    job = here.client.models.create(pretrained, told) if pretrained else _sent(here, file or Path(), told)
     model = here.client.models.get(wait_for(here, job).outputs["model_id"])
     words = f"Model {model.id}\nDraw with it: segsmith run FOLDER --model {model.id}"
     return Shown(model, words)

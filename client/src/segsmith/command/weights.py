@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -26,8 +27,8 @@ ReplaceOption = Annotated[bool, typer.Option("--replace", help="Give up the dige
 def list_(here: Invocation) -> Shown:
     """The pretrained files that segsmith knows, and which of them the server has."""
     found = list(here.client.weights.list())
-    rows = [(w.name, w.megabytes, w.licence, _told_digest(w), w.used_for) for w in found]
-    return Shown(found, table(("name", ">MB", "licence", "on the server", "used for"), rows))
+    rows = [(w.name, w.megabytes, w.licence, urlsplit(w.address).hostname, _told_digest(w), w.used_for) for w in found]
+    return Shown(found, table(("name", ">MB", "licence", "from", "on the server", "used for"), rows))
 
 
 @command(app, "fetch")
@@ -132,6 +133,7 @@ def _imported(here: Invocation, archive: ArchiveFile, name: str | None, *, repla
 
 _PINS = {
     "published digest": "as published",
+    "digest that others print": "as others print it, not its publisher",
     "digest in the published name": "begins as its published name says",
     "first import": "nobody could check: no digest is published, pinned from now on",
     "bundle": "as the bundle says",

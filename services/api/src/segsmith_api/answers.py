@@ -260,7 +260,8 @@ class StoredWeightsAnswer(Answer):
 
     sha256: str
     pinned: str = Field(
-        description="published digest, digest in the published name, first import (nobody could check), or bundle"
+        description="published digest, digest that others print, digest in the published name, first import (nobody "
+        "could check), or bundle"
     )
     tensors_digest: str = Field(description="SHA-256 of its tensors as safetensors")
     size_bytes: int

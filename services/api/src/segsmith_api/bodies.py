@@ -85,6 +85,7 @@ class NewModel(Request):
     """A model made of a pretrained file that this installation has, e.g. to start trainings from."""
 
     pretrained: Literal["guided-diffusion-256"]
+    told: ModelImport = Field(default_factory=ModelImport)
 
 
 PartName = Annotated[Text, StringConstraints(min_length=1, max_length=80)]

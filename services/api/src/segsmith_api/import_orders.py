@@ -44,7 +44,7 @@ def import_job(job_id: UUID, row: Upload, body: CloseUpload) -> PlannedJob:
 
 def pretrained_model_job(job_id: UUID, body: NewModel) -> PlannedJob:
     """The job that makes a model of a pretrained file."""
-    kind, spec = JobKind.IMPORT_MODEL, ImportModelSpec(pretrained=body.pretrained)
+    kind, spec = JobKind.IMPORT_MODEL, ImportModelSpec(pretrained=body.pretrained, told=body.told)
     return PlannedJob(job_id, kind, f"import {body.pretrained}", QUEUE_OF_KIND[kind], spec, priority=SOON)
 
 

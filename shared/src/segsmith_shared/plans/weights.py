@@ -16,7 +16,9 @@ MANIFEST = "manifest.json"
 SEE_THE_PUBLISHER = "see the publisher"
 TENSORS_SUFFIX = ".safetensors"
 
-Pinned = Literal["published digest", "digest in the published name", "first import", "bundle"]
+Pinned = Literal[
+    "published digest", "digest that others print", "digest in the published name", "first import", "bundle"
+]
 """How the digest of a stored file came to be believed, from most to least."""
 
 EncoderWeights = Literal["resnet18-imagenet", "resnet34-imagenet", "resnet50-imagenet", "se-resnext50-imagenet"]
@@ -55,8 +57,9 @@ class _Frozen(BaseModel):
 class PretrainedWeights(_Frozen):
     """A published file.
 
-    `sha256` is what is known of its digest: all 64 digits, those in its name, or none. `keep` are the prefixes of the
-    tensors that are stored, `drop` those that are not: classifiers that nothing here uses.
+    `sha256` is what is known of its digest: all 64 digits, those in its name, or none; `printed_by` says by whom.
+    `licence` is what the publisher says of the file or its repository. `keep` are the prefixes of the tensors that are
+    stored, `drop` those that are not: classifiers that nothing here uses.
     """
 
     name: str
@@ -64,6 +67,7 @@ class PretrainedWeights(_Frozen):
     megabytes: int
     licence: str = SEE_THE_PUBLISHER
     sha256: str = Field("", pattern=r"^([0-9a-f]{8}|[0-9a-f]{64})?$")
+    printed_by: Literal["publisher", "others"] = "publisher"
     address: str
     used_for: str
     keep: tuple[str, ...] = ("",)
@@ -84,6 +88,8 @@ class PretrainedWeights(_Frozen):
             )
         if not self.sha256:
             return "first import"
+        if self.printed_by == "others":
+            return "digest that others print"
         return "published digest" if len(self.sha256) == 64 else "digest in the published name"
 
 
@@ -111,6 +117,7 @@ _ROWS = (
         name=FID_INCEPTION,
         file_name="pt_inception-2015-12-05-6726825d.pth",
         megabytes=96,
+        licence="Apache-2.0",
         sha256="6726825d",
         address="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         used_for="clustering, FID, KID",
@@ -135,6 +142,7 @@ _ROWS = (
         name="vgg19",
         file_name="vgg19-dcbb9e9d.pth",
         megabytes=575,
+        licence="BSD-3-Clause",
         sha256="dcbb9e9d",
         address=f"{_TORCHVISION}/vgg19-dcbb9e9d.pth",
         used_for="content of styling (80 MB of it are stored)",
@@ -155,6 +163,7 @@ _ROWS = (
             name=f"resnet{depth}-imagenet",
             file_name=f"resnet{depth}-{digest}.pth",
             megabytes=megabytes,
+            licence="BSD-3-Clause",
             sha256=digest,
             address=f"{_TORCHVISION}/resnet{depth}-{digest}.pth",
             used_for=_ENCODER,
@@ -167,7 +176,8 @@ _ROWS = (
         name=GUIDED_DIFFUSION,
         file_name="256x256_diffusion_uncond.pt",
         megabytes=2212,
-        # printed by several projects that use the file, not by its publisher
+        licence="MIT; its model card: for research, not commercial use",
+        printed_by="others",
         sha256="a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
         address="https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",
         used_for="what 256-px trainings can start from",

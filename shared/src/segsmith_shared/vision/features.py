@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 from torch import Tensor
 from torch.nn import functional
 
-from segsmith_shared.database.tables import PretrainedFile
-from segsmith_shared.plans.weights import FID_INCEPTION, WeightsCorrupt, fetch_command, missing_weights
+from segsmith_shared.plans.weights import FID_INCEPTION, WeightsCorrupt, fetch_command
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.storage.objects import ObjectStore
-from segsmith_shared.vision.weights import read_tensors
+from segsmith_shared.vision.weights import pretrained
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -49,19 +49,13 @@ def describe_extractor(extractor: FeatureExtractor) -> dict[str, Any]:
     }
 
 
-def extractor_for(
-    stored: PretrainedFile | None, objects: ObjectStore, *, allow_stand_in: bool = False
-) -> FeatureExtractor:
+def extractor_for(engine: Engine, objects: ObjectStore, *, allow_stand_in: bool = False) -> FeatureExtractor:
     """FID-Inception from its stored file, or, where there is none, the built-in network if a stand-in is allowed.
 
-    Raises WeightsMissing where it is not, ObjectMissing or ObjectCorrupt for a stored file that is lost or damaged:
-    silence would change what every figure means.
+    Raises what `vision.weights.pretrained` does.
     """
-    if stored is not None:
-        return InceptionExtractor.from_tensors(read_tensors(objects, stored.tensors_digest), stored.sha256)
-    if not allow_stand_in:
-        raise missing_weights([FID_INCEPTION])
-    return BuiltInExtractor()
+    given = pretrained(engine, objects, FID_INCEPTION, allow_stand_in=allow_stand_in)
+    return BuiltInExtractor() if given is None else InceptionExtractor.from_tensors(given.tensors, given.sha256)
 
 
 class InceptionExtractor:

@@ -2,15 +2,20 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import overload
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from sqlalchemy import Engine
 from torch import Tensor
 
+from segsmith_shared.database.session import session_scope
+from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits
-from segsmith_shared.plans.weights import WeightsCorrupt
+from segsmith_shared.plans.weights import WeightsCorrupt, missing_weights, weights_named
 from segsmith_shared.storage.objects import ObjectStore
 
 CPU_SECONDS, CLOCK_SECONDS = 600.0, 1800.0
@@ -54,6 +59,40 @@ def shapes_in(file: Path) -> Shapes:
             return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
         raise WeightsCorrupt(f"The file is no safetensors file: {error}") from error
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained file in memory: its tensors by name, on the CPU, and the SHA-256 of the published original."""
+
+    name: str
+    sha256: str
+    tensors: Mapping[str, Tensor]
+
+
+@overload
+def pretrained(engine: Engine, objects: ObjectStore, name: str) -> Pretrained: ...
+
+
+@overload
+def pretrained(engine: Engine, objects: ObjectStore, name: str, *, allow_stand_in: bool) -> Pretrained | None: ...
+
+
+def pretrained(engine: Engine, objects: ObjectStore, name: str, *, allow_stand_in: bool = False) -> Pretrained | None:
+    """The registry's file `name`, its bytes compared with their digest; None where it is missing and need not be there.
+
+    Raises UnknownWeights, WeightsMissing with the command that fetches it, and ObjectMissing, ObjectCorrupt or
+    WeightsCorrupt for a stored file that is lost or damaged: nothing stands in for that, as silence would change what
+    every figure means.
+    """
+    weights_named(name)
+    with session_scope(engine) as session:
+        stored = stored_weights(session, name)
+    if stored is not None:
+        return Pretrained(name, stored.sha256, read_tensors(objects, stored.tensors_digest))
+    if not allow_stand_in:
+        raise missing_weights([name])
+    return None
 
 
 def read_tensors(objects: ObjectStore, digest: str) -> dict[str, Tensor]:

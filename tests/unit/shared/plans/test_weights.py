@@ -28,6 +28,8 @@ def test_a_digest_is_believed_as_far_as_it_is_published() -> None:
     assert published(digest).pinned_by(digest) == "published digest"
     assert published("6726825d").pinned_by(digest) == "digest in the published name"
     assert published("").pinned_by(digest) == "first import"
+    by_others = published(digest).model_copy(update={"printed_by": "others"})
+    assert by_others.pinned_by(digest) == "digest that others print"
 
 
 @pytest.mark.parametrize("known", ["6726825d", "6726825d" + "b" * 56])

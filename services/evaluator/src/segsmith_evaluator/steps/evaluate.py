@@ -13,12 +13,10 @@ from segsmith_evaluator.steps.copy_check import CheckedSet, CopyCheckInputs, che
 from segsmith_shared.database.generations import leave_out_near_copies, set_label
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Evaluation, Generation, Pair, Sample
-from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
-from segsmith_shared.plans.weights import FID_INCEPTION
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.storage.pair_arrays import images_of, read_label, read_squares
 from segsmith_shared.vision.features import Interrupted, RememberingExtractor, extractor_for
@@ -102,9 +100,8 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
 def _measured(
     context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, label: str
 ) -> tuple[SetMetrics, CheckedSet]:
-    with context.reading() as session:
-        weights = stored_weights(session, FID_INCEPTION)
-    extractor = RememberingExtractor(extractor_for(weights, context.objects, allow_stand_in=spec.allow_stand_ins))
+    features = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
+    extractor = RememberingExtractor(features)
     real = read_squares(context.objects, stored.real, stored.side_px, spec.geometry)
     synthetic = read_squares(context.objects, stored.samples, stored.side_px, spec.geometry)
     held_out = read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry)

@@ -11,12 +11,10 @@ from safetensors.numpy import save
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Clustering, Job, JobKind
 from segsmith_shared.database.tables import Pair as StoredPair
-from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, FollowUp, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.contact_sheet import overlay, sheet
 from segsmith_shared.pairs.pair import ByteArray
 from segsmith_shared.plans.specs import ClusterJobSpec, TrainingOrder, TrainJobSpec
-from segsmith_shared.plans.weights import FID_INCEPTION
 from segsmith_shared.storage.pair_arrays import read_pairs
 from segsmith_shared.vision.features import FeatureExtractor, Interrupted, describe_extractor, extractor_for
 from segsmith_worker.clustering import ClusteringResult, cluster, import_clustering, pair_features
@@ -30,8 +28,7 @@ def run(context: StepContext) -> Outcome:
     spec = ClusterJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = pairs_of(session, spec.pairs)
-        weights = stored_weights(session, FID_INCEPTION)
-    extractor = extractor_for(weights, context.objects, allow_stand_in=spec.allow_stand_ins)
+    extractor = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
     try:
         features, thumbnails = _features(context, stored, extractor)
         result = _clustered(spec, stored, features)

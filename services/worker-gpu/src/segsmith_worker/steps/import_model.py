@@ -1,5 +1,6 @@
 """The import of a trained model: a guided-diffusion checkpoint becomes one of ours, to draw with or to train from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,13 +8,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from segsmith_shared.database.tables import Model
-from segsmith_shared.database.weights import stored_weights
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import ImportModelSpec
-from segsmith_shared.plans.weights import PRETRAINED, missing_weights
+from segsmith_shared.plans.weights import PRETRAINED
 from segsmith_shared.storage import checkpoints
-from segsmith_shared.vision.weights import convert_weights, read_tensors
+from segsmith_shared.vision.weights import convert_weights, pretrained
 from segsmith_worker.diffusion.import_guided import ToldByName, preset_for, told_by_name, widened
 from segsmith_worker.steps.uploaded import StopAsked, fetched
 
@@ -24,7 +24,11 @@ def run(context: StepContext) -> Outcome:
     """One slice: read in a limited process, recognise, widen where there is no label channel, store."""
     spec = ImportModelSpec.model_validate(context.spec)
     try:
-        file_name, given = _pretrained(context, spec.pretrained) if spec.pretrained else _uploaded(context, spec)
+        if spec.pretrained:
+            file_name = PRETRAINED[spec.pretrained].file_name
+            given = pretrained(context.engine, context.objects, spec.pretrained).tensors
+        else:
+            file_name, given = _uploaded(context, spec)
     except StopAsked:
         return Stopped(state={})
     tensors = {name: tensor.float() for name, tensor in widened(given).items()}
@@ -42,7 +46,7 @@ def run(context: StepContext) -> Outcome:
     return Finished(outputs=outputs, rows=[model])
 
 
-def _uploaded(context: StepContext, spec: ImportModelSpec) -> tuple[str, dict[str, Tensor]]:
+def _uploaded(context: StepContext, spec: ImportModelSpec) -> tuple[str, Mapping[str, Tensor]]:
     if spec.upload_id is None:
         raise ValueError("an import without upload names a pretrained file")
     with TemporaryDirectory(prefix="segsmith-model-") as name:
@@ -50,14 +54,6 @@ def _uploaded(context: StepContext, spec: ImportModelSpec) -> tuple[str, dict[st
         upload = fetched(context, spec.upload_id, file)
         convert_weights(file, converted)
         return upload.filename, load_file(converted)  # mapped: the pages outlive the name
-
-
-def _pretrained(context: StepContext, name: str) -> tuple[str, dict[str, Tensor]]:
-    with context.reading() as session:
-        stored = stored_weights(session, name)
-    if stored is None:
-        raise missing_weights([name])
-    return PRETRAINED[name].file_name, read_tensors(context.objects, stored.tensors_digest)
 
 
 def _model(

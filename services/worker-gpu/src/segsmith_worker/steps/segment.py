@@ -8,17 +8,15 @@ from sqlmodel import Session, col, select
 
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Pair as StoredPair
-from segsmith_shared.database.tables import PretrainedFile, Sample, SegmentationRun
-from segsmith_shared.database.weights import stored_weights
+from segsmith_shared.database.tables import Sample, SegmentationRun
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import SegmentJobSpec
-from segsmith_shared.plans.weights import missing_weights
 from segsmith_shared.storage import checkpoints
 from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
 from segsmith_shared.vision.features import Interrupted
-from segsmith_shared.vision.weights import read_tensors
+from segsmith_shared.vision.weights import Pretrained, pretrained
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
 from segsmith_worker.segmentation.scores import score
@@ -105,29 +103,20 @@ def _state(
     if digest:
         tensors, facts = checkpoints.load(context.objects, digest)
         return training.SegmentationState.from_tensors(tensors, spec), facts["encoder"]
-    stored = _stored_encoder(context, job, spec)
-    weights = None if stored is None else read_tensors(context.objects, stored.tensors_digest)
-    return training.SegmentationState.new(spec, job.seed, weights), _encoder_facts(spec, stored)
+    given = None
+    if spec.encoder_weights is not None:
+        given = pretrained(context.engine, context.objects, spec.encoder_weights, allow_stand_in=job.allow_stand_ins)
+    weights = None if given is None else given.tensors
+    return training.SegmentationState.new(spec, job.seed, weights), _encoder_facts(spec, given)
 
 
-def _stored_encoder(context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec) -> PretrainedFile | None:
-    """The pretrained encoder that the spec names; None where it names none, or random values may stand in for it."""
-    if spec.encoder_weights is None:
-        return None
-    with context.reading() as session:
-        stored = stored_weights(session, spec.encoder_weights)
-    if stored is None and not job.allow_stand_ins:
-        raise missing_weights([spec.encoder_weights])
-    return stored
-
-
-def _encoder_facts(spec: SegmentationSpec, stored: PretrainedFile | None) -> EncoderFacts:
+def _encoder_facts(spec: SegmentationSpec, given: Pretrained | None) -> EncoderFacts:
     """How the encoder began, as the run's parameters tell it."""
     if spec.encoder_weights is None:
         return {"encoder_weights": None, "encoder_stand_in": False}
-    if stored is None:
+    if given is None:
         return {"encoder_weights": f"random, standing in for {spec.encoder_weights}", "encoder_stand_in": True}
-    return {"encoder_weights": f"{stored.name}, SHA-256 {stored.sha256}", "encoder_stand_in": False}
+    return {"encoder_weights": f"{given.name}, SHA-256 {given.sha256}", "encoder_stand_in": False}
 
 
 def _checkpoint(
