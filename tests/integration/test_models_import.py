@@ -7,12 +7,11 @@ from uuid import UUID
 
 import pytest
 import torch
-from safetensors.torch import save
 from sqlmodel import col, select
 
 from segsmith_shared.database.pipelines import plan_for, submit_pipeline
 from segsmith_shared.database.session import session_scope
-from segsmith_shared.database.tables import Generation, Job, JobKind, JobStatus, Model, PretrainedFile, Sample
+from segsmith_shared.database.tables import Clustering, Generation, Job, JobKind, JobStatus, Model, Sample
 from segsmith_shared.plans.pipeline import PipelinePlan
 from segsmith_shared.plans.recipes import ModelsDoNotFit
 from segsmith_shared.plans.specs import ImportModelSpec, PartRef, PipelineSpec, Recipe
@@ -42,8 +41,8 @@ def recipe(*models: Model, **fields: Any) -> Recipe:
     )
 
 
-def request(imports: WeightImports, *recipes: Recipe) -> PipelineSpec:
-    version_id = drawn_version(imports.engine, imports.objects, SOURCES)
+def request(imports: WeightImports, *recipes: Recipe, sources: int = SOURCES) -> PipelineSpec:
+    version_id = drawn_version(imports.engine, imports.objects, sources)
     return PipelineSpec(
         pairs=PartRef(version_id=version_id), recipes=recipes, evaluation=None, segmentation=None, torch_threads=1
     )
@@ -94,6 +93,59 @@ def test_a_pipeline_draws_at_once_with_imported_models(weight_imports: WeightImp
     assert {sample.model_id for sample in samples} <= {model.id for model in models}
 
 
+def clustered_elsewhere(imports: WeightImports, models: list[Model], cluster: int | None) -> None:
+    """As if these had been trained on other pairs: each on the cluster, or, with None, told one of three."""
+    version_id = drawn_version(imports.engine, imports.objects, 2, seed=9)
+    with session_scope(imports.engine) as session:
+        for model in models:
+            clustering = Clustering(version_id=version_id, job_id=model.job_id, cluster_count=3, method="k-means")
+            session.add(clustering)
+            session.flush()
+            stored = session.get_one(Model, model.id)
+            stored.clustering_id, stored.cluster = clustering.id, cluster
+            session.add(stored)
+
+
+def drawn_by(imports: WeightImports, spec: PipelineSpec) -> list[Sample]:
+    """The samples of the pipeline's generate job."""
+    with session_scope(imports.engine) as session:
+        pipeline_id = submit_pipeline(session, spec, torch_threads=1).id
+    assert imports.next_job(generate.run).status == JobStatus.SUCCEEDED
+    with session_scope(imports.engine) as session:
+        query = select(Sample).join(Generation).where(Generation.pipeline_id == pipeline_id)
+        return list(session.exec(query))
+
+
+@pytest.mark.timeout(300)
+def test_models_of_earlier_runs_draw_pairs_that_their_clusterings_never_saw(
+    weight_imports: WeightImports, tmp_path: Path
+) -> None:
+    files = [checkpoint_file(tmp_path, randomised(guided_network(), seed), f"{seed}.pt") for seed in (0, 1)]
+    models = [imported(weight_imports, file) for file in files]
+    clustered_elsewhere(weight_imports, models, cluster=0)
+    samples = drawn_by(weight_imports, request(weight_imports, recipe(*models), sources=6))
+    assert {sample.model_id for sample in samples} == {model.id for model in models}
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_is_told_clusters_draws_other_pairs_in_the_manner_of_any(
+    weight_imports: WeightImports, tmp_path: Path
+) -> None:
+    weights = randomised(guided_network())
+    model = imported(weight_imports, checkpoint_file(tmp_path, weights))
+    clustered_elsewhere(weight_imports, [model], cluster=None)
+    told = {f"average.{name}": tensor for name, tensor in weights.items()}
+    told["average.label_emb.weight"] = torch.ones(3 + 1, 128)
+    with session_scope(weight_imports.engine) as session:
+        stored = session.get_one(Model, model.id)
+        stored.checkpoint_digest = checkpoints.save(weight_imports.objects, told, {})
+        session.add(stored)
+    guided = {**QUICK, "sampling.guidance": 2.0}
+    samples = drawn_by(weight_imports, request(weight_imports, recipe(model, overrides=guided), sources=6))
+    assert len({sample.cluster for sample in samples}) > 1
+    assert {sample.cluster for sample in samples} <= {0, 1, 2}
+
+
 def test_the_public_model_of_pictures_is_widened_to_pairs(weight_imports: WeightImports, tmp_path: Path) -> None:
     weights = pictures_only(randomised(guided_network()))
     model = imported(weight_imports, checkpoint_file(tmp_path, weights, "256x256_diffusion_uncond.pt"))
@@ -110,21 +162,7 @@ def test_the_pretrained_file_becomes_a_model_without_being_sent_again(
     with pytest.raises(WeightsMissing) as caught:
         weight_imports.carry_out(JobKind.IMPORT_MODEL, spec, import_model.run)
     assert f"segsmith weights fetch {GUIDED_DIFFUSION}" in caught.value.hint
-    digest = weight_imports.objects.put_bytes(save(pictures_only(randomised(guided_network()))))
-    with session_scope(weight_imports.engine) as session:
-        job_id = session.exec(select(Job.id)).first()
-        assert job_id is not None
-        session.add(
-            PretrainedFile(
-                name=GUIDED_DIFFUSION,
-                sha256="ab" * 32,
-                pinned="bundle",
-                tensors_digest=digest,
-                size_bytes=1,
-                tensor_count=1,
-                job_id=job_id,
-            )
-        )
+    weight_imports.has(GUIDED_DIFFUSION, pictures_only(randomised(guided_network())))
     job = weight_imports.carry_out(JobKind.IMPORT_MODEL, spec, import_model.run)
     assert job.outputs["channels_given"] == 3
 

@@ -65,6 +65,8 @@ def test_a_file_is_fetched_kept_exported_and_imported_elsewhere(
     listed = {each["name"]: each for each in segsmith("weights", "list", "--json").document}
     assert listed[UNPUBLISHED]["stored"]["pinned"] == "first import"
     assert "nobody could check" in " ".join(segsmith("weights", "list").stdout.split())
+    shown = segsmith("weights", "show", UNPUBLISHED).stdout
+    assert all(words in shown for words in ("87 MB", "Apache-2.0", publisher.url, "nobody could check"))
     assert "on the server already" in segsmith("weights", "fetch", UNPUBLISHED).stderr
     assert segsmith("weights", "verify").exit_code == 0
     exported = segsmith("weights", "export", tmp_path / "bundle.tar", "--json")
@@ -88,6 +90,9 @@ def test_without_internet_one_line_says_what_to_do(segsmith: Segsmith, publisher
     publisher.status = 200
     assert segsmith("weights", "fetch", UNPUBLISHED, "--to", tmp_path / "stick").exit_code == 0
     assert [path.name for path in (tmp_path / "stick").iterdir()] == [registry.PRETRAINED[UNPUBLISHED].file_name]
+    publisher.status = 404
+    again = segsmith("weights", "fetch", UNPUBLISHED, "--to", tmp_path / "stick")
+    assert again.exit_code == 0, again.stderr  # what has come needs no publisher
 
 
 def test_a_download_that_is_not_the_published_file_is_not_sent(
@@ -123,7 +128,7 @@ def test_every_error_is_one_line_that_says_what_to_do(
 
 
 @pytest.mark.timeout(300)
-def test_a_checkpoint_of_the_authors_is_imported_and_shown(
+def test_a_checkpoint_of_the_authors_is_imported_and_draws(
     segsmith: Segsmith, room: EngineRoom, tmp_path: Path
 ) -> None:
     room.service("tests.fixtures.weights_worker", PYTHONPATH=str(REPOSITORY))
@@ -133,9 +138,15 @@ def test_a_checkpoint_of_the_authors_is_imported_and_shown(
     assert (made.document["recipe"], made.document["cluster"], made.document["weights"]) == ("imported", 3, "raw")
     assert [each["id"] for each in segsmith("models", "list", "--json").document] == [made.document["id"]]
     assert "16, 8" in segsmith("models", "show", made.document["id"]).stdout
-    drawn = segsmith("dataset", "draw", tmp_path / "drawn", "--pairs", 3, "--side", 32)
+    drawn = segsmith("dataset", "draw", tmp_path / "drawn", "--pairs", 8, "--side", 32)
     assert drawn.exit_code == 0
-    dry = segsmith(
-        "run", tmp_path / "drawn", "--model", made.document["id"], "--dry-run", "--test-fraction", 0, "--json"
-    )
+    wanted = ("run", tmp_path / "drawn", "--model", made.document["id"], "--test-fraction", 0, "--json")
+    dry = segsmith(*wanted, "--dry-run")
     assert {job["kind"] for job in dry.document["jobs"]} == {"generate", "evaluate", "report"}, dry.stderr
+    room.service("segsmith_evaluator")
+    sampling = {"respaced_steps": 4, "jump_length": 2, "jump_visits": 1, "batch": 3, "samples_per_source": 1}
+    turned = [option for field, value in sampling.items() for option in ("--set", f"sampling.{field}={value}")]
+    ran = segsmith(*wanted, *turned, "--ms-ssim-pairs", 10, "--stand-ins", "--output", tmp_path / "result")
+    assert ran.exit_code == 0, ran.stderr + room.logs()
+    report = (tmp_path / "result" / "report.html").read_text()
+    assert f"imported {made.document['id'][:8]}, cluster 4" in report

@@ -41,6 +41,12 @@ def download(
                 raise DownloadFailed(f"{urlsplit(address).hostname}: {failure}.", hint=f"Address: {address}")
 
 
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file in hexadecimal, read in blocks."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 class _Draft:
     """What has arrived so far, and which version of the file it is part of."""
 
@@ -67,8 +73,7 @@ class _Draft:
             self._tag.unlink(missing_ok=True)
 
     def finish(self) -> str:
-        with self.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256_of(self.path)
         self._tag.unlink(missing_ok=True)
         self.path.replace(self._file)
         return digest

@@ -49,6 +49,24 @@ def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
     assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None
 
 
+def test_models_that_are_there_draw_and_are_not_trained() -> None:
+    model = uuid4()
+    (recipe,) = pipeline_spec(RunOptions(models=(model,)), PAIRS, TESTS).recipes
+    assert (recipe.strategy, recipe.model_ids) == ("imported", (model,))
+    with pytest.raises(InvalidInput, match="not trained"):
+        pipeline_spec(RunOptions(models=(model,), strategy="full"), PAIRS, TESTS)
+    with pytest.raises(InvalidInput, match="needs `model_ids`"):
+        pipeline_spec(RunOptions(strategy="imported"), PAIRS, TESTS)
+
+
+def test_the_strategy_and_the_model_to_start_from_reach_the_recipe() -> None:
+    model = uuid4()
+    (recipe,) = pipeline_spec(RunOptions(strategy="conditioned", start_from=model), PAIRS, TESTS).recipes
+    assert (recipe.strategy, recipe.warm_start_model_id) == ("conditioned", model)
+    with pytest.raises(InvalidInput, match="are not trained"):
+        pipeline_spec(RunOptions(models=(model,), start_from=model), PAIRS, TESTS)
+
+
 def test_near_copies_are_kept_unless_asked_otherwise() -> None:
     assert not pipeline_spec(RunOptions(), PAIRS, TESTS).drop_near_copies
     assert pipeline_spec(RunOptions(drop_near_copies=True), PAIRS, TESTS).drop_near_copies

@@ -3,15 +3,14 @@
 import os
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from segsmith.bundles import check_bundle, is_bundle
 from segsmith.command.importing import bytes_bar, send_archive, wait_for
 from segsmith.command.invocation import Invocation, Shown, application, command
-from segsmith.command.tables import size, table
-from segsmith.downloads import download
+from segsmith.command.tables import fields, size, table
+from segsmith.downloads import download, sha256_of
 from segsmith.packing import ArchiveFile
 from segsmith.problems import DownloadFailed
 from segsmith.values import Job, Weights
@@ -27,8 +26,25 @@ ReplaceOption = Annotated[bool, typer.Option("--replace", help="Give up the dige
 def list_(here: Invocation) -> Shown:
     """The pretrained files that segsmith knows, and which of them the server has."""
     found = list(here.client.weights.list())
-    rows = [(w.name, w.megabytes, w.licence, urlsplit(w.address).hostname, _told_digest(w), w.used_for) for w in found]
-    return Shown(found, table(("name", ">MB", "licence", "from", "on the server", "used for"), rows))
+    rows = [(w.name, w.megabytes, w.licence, _told_digest(w), w.used_for) for w in found]
+    return Shown(found, table(("name", ">MB", "licence", "on the server", "used for"), rows))
+
+
+@command(app, "show")
+def show(here: Invocation, name: Annotated[str, typer.Argument(help="Name of a pretrained file.")]) -> Shown:
+    """Where a file comes from, under which licence, and what is known of its digest."""
+    found = here.client.weights.get(name)
+    told = {
+        "name": found.name,
+        "file": found.file_name,
+        "from": found.address,
+        "size": f"{found.megabytes} MB",
+        "licence": found.licence,
+        "published SHA-256": found.published_sha256 or "none: pinned when the file first comes",
+        "on the server": _told_digest(found),
+        "used for": found.used_for,
+    }
+    return Shown(found, fields(told))
 
 
 @command(app, "fetch")
@@ -105,17 +121,8 @@ def _fetched(here: Invocation, known: PretrainedWeights, *, replace: bool) -> bo
 def _downloaded(here: Invocation, known: PretrainedWeights, folder: Path) -> Path:
     """The published file in `folder`, its digest as far as it is known. Raises DownloadFailed, WeightsCorrupt."""
     file = folder / known.file_name
-    here.note(f"Downloading {known.file_name} ({known.megabytes} MB; licence: {known.licence})")
-    try:
-        with bytes_bar(here, "downloading", known.megabytes * 10**6) as on_bytes:
-            sha256 = download(known.address, file, known.maximum_bytes, on_bytes)
-    except DownloadFailed as failure:
-        raise DownloadFailed(
-            failure.detail,
-            hint=f"Without internet: on a machine that has it, get {known.address} (or `segsmith weights fetch "
-            f"{known.name} --to FOLDER`, or `segsmith weights export BUNDLE` where another server has it), carry it "
-            f"here and run `segsmith weights import FILE --name {known.name}`.",
-        ) from failure
+    # one that is there was whole, and the server did not take it when it came: only its digest is asked again
+    sha256 = sha256_of(file) if file.is_file() else _download(here, known, file)
     try:
         pin = known.pinned_by(sha256)
     except Exception:
@@ -123,6 +130,21 @@ def _downloaded(here: Invocation, known: PretrainedWeights, folder: Path) -> Pat
         raise
     here.note(f"SHA-256 {sha256} ({_PINS[pin]})")
     return file
+
+
+def _download(here: Invocation, known: PretrainedWeights, file: Path) -> str:
+    """Bring the file from its publisher; its SHA-256. Raises DownloadFailed, saying how to do without internet."""
+    here.note(f"Downloading {known.file_name} ({known.megabytes} MB; licence: {known.licence})")
+    try:
+        with bytes_bar(here, "downloading", known.megabytes * 10**6) as on_bytes:
+            return download(known.address, file, known.maximum_bytes, on_bytes)
+    except DownloadFailed as failure:
+        raise DownloadFailed(
+            failure.detail,
+            hint=f"Without internet: on a machine that has it, get {known.address} (or `segsmith weights fetch "
+            f"{known.name} --to FOLDER`, or `segsmith weights export BUNDLE` where another server has it), carry it "
+            f"here and run `segsmith weights import FILE --name {known.name}`.",
+        ) from failure
 
 
 def _imported(here: Invocation, archive: ArchiveFile, name: str | None, *, replace: bool) -> Job:
