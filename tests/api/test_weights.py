@@ -135,5 +135,7 @@ def test_a_model_of_a_pretrained_file_needs_that_file(room: ApiRoom) -> None:
     refused = room.client.post("/v1/models", json=body)
     assert (refused.status_code, refused.json()["type"]) == (422, "/problems/weights-missing")
     stored(room, "guided-diffusion-256")
-    begun = room.client.post("/v1/models", json=body)
+    begun = room.client.post("/v1/models", json=body | {"told": {"weights": "ema"}})
     assert (begun.status_code, begun.json()["kind"]) == (202, JobKind.IMPORT_MODEL)
+    with room.session() as session:
+        assert session.get_one(Job, UUID(begun.json()["id"])).spec["told"]["weights"] == "ema"

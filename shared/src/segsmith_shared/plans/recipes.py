@@ -53,13 +53,19 @@ def _preset_of_imported(recipe: Recipe, models: Sequence[StoredModel]) -> Preset
     for other in presets:
         _check_fit(other, preset, "An imported model")
         if other.training.inpainting_aware != preset.training.inpainting_aware or other.diffusion != preset.diffusion:
-            raise ModelsDoNotFit("Imported models draw as they were trained.", hint="Change fields of `sampling` only.")
+            raise _drawn_as_trained()
+    if preset.model_copy(update={"sampling": presets[0].sampling}) != presets[0]:
+        raise _drawn_as_trained()
     if (told or len(presets) > 1) and preset.sampling.cluster_choice == "own":
         raise ModelsDoNotFit(
             "Which of the imported models, or of the clusters that one is told, is a source's own is not known.",
             hint="Set sampling.cluster_choice to random, or give one model that is told no clusters.",
         )
     return preset
+
+
+def _drawn_as_trained() -> ModelsDoNotFit:
+    return ModelsDoNotFit("Imported models draw as they were trained.", hint="Change fields of `sampling` only.")
 
 
 def _check_fit(given: Preset, wanted: Preset, what: str) -> None:

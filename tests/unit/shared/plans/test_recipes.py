@@ -45,6 +45,7 @@ def test_models_that_are_there_draw_without_clusters_or_training(recipe: Recipe)
         (drawing(ONE, OTHER, **OWN), ModelsDoNotFit, "own is not known"),
         (drawing(TOLD, **OWN), ModelsDoNotFit, "own is not known"),
         (drawing(ONE, **GUIDED), InvalidInput, "told no cluster"),
+        (drawing(ONE, **{"training.batch": 2}), ModelsDoNotFit, "draw as they were trained"),
         (Recipe(warm_start_model_id=TOLD), ModelsDoNotFit, "told clusters"),
         (Recipe(preset="small-64", warm_start_model_id=ONE), ModelsDoNotFit, "another network"),
     ],
