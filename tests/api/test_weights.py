@@ -115,7 +115,7 @@ def test_stored_files_travel_as_one_bundle(room: ApiRoom, tmp_path: Path) -> Non
     assert [each.name for each in check_bundle(file).files] == [FID_INCEPTION, "vgg19"]
     file.write_bytes(room.client.get("/v1/weights-bundle", params={"name": "vgg19"}).content)
     assert [each.name for each in check_bundle(file).files] == ["vgg19"]
-    assert room.client.get("/v1/weights-bundle", params={"name": "dino-vits8"}).status_code == 404
+    assert room.client.get("/v1/weights-bundle", params={"name": "dino-vit-s8"}).status_code == 404
 
 
 def test_a_pipeline_that_lacks_weights_is_refused_with_the_command_that_mends_it(room: ApiRoom) -> None:

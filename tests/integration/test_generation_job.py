@@ -9,14 +9,17 @@ from sqlmodel import col, select
 
 from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import DatasetVersion, Generation, JobStatus, Origin, Pair
+from segsmith_shared.plans.specs import Recipe
 from segsmith_shared.storage.objects import ObjectStore
 from segsmith_shared.storage.pair_arrays import read_image, read_label
 from tests.fixtures.drawn_version import drawn_version
 from tests.fixtures.engine_room import EngineRoom, kill
 from tests.fixtures.generations import samples_of, submit_generation
+from tests.fixtures.pipelines import generation_of, jobs_of, submit
 from tests.fixtures.trainings import submit_training, tiny_preset
 
 SOURCES = 10
+SAMPLING = {"evaluations": 4, "batch": 4, "samples_per_source": 1}
 
 
 @pytest.fixture
@@ -76,3 +79,21 @@ def test_accepted_samples_become_one_set_whose_background_is_the_sources(
         assert np.array_equal(image[kept], source[kept])
         assert sample.provenance["code_version"]
         assert sample.provenance["sampling"]["sampler"] == "ancestral_known_clean"
+
+
+@pytest.mark.timeout(400)
+def test_one_network_that_is_told_the_clusters_draws_for_all_of_them(
+    room: EngineRoom, engine: Engine, object_store: ObjectStore
+) -> None:
+    version_id = drawn_version(engine, object_store, SOURCES)
+    room.service("segsmith_worker")
+    recipe = Recipe(strategy="conditioned", overrides={"sampling": {**SAMPLING, "guidance": 2.0}})
+    pipeline_id = submit(room, version_id, recipe)
+    (job,) = jobs_of(room, pipeline_id, "generate")
+    assert room.until_ended(job.id, timeout_seconds=240).status == JobStatus.SUCCEEDED, room.logs()
+    assert [job.name for job in jobs_of(room, pipeline_id, "train")] == ["train Diff, told one of 2 clusters"]
+    samples = samples_of(room, generation_of(room, pipeline_id, "Diff").id).values()
+    assert len(samples) == SOURCES
+    assert len({sample.model_id for sample in samples}) == 1
+    assert {sample.cluster for sample in samples} == {0, 1}
+    assert {sample.evaluations for sample in samples} == {2 * SAMPLING["evaluations"]}

@@ -8,12 +8,14 @@ from segsmith_shared.database.tables import JobKind
 from segsmith_shared.jobs.context import Stopped, StopReason
 from segsmith_shared.plans.segmentation import preset_named
 from segsmith_shared.plans.specs import ArmSpec, NamedPart, PartRef, SegmentJobSpec
-from segsmith_shared.plans.weights import FID_INCEPTION, WeightsCorrupt, WeightsMissing
+from segsmith_shared.plans.styling import StylingSpec
+from segsmith_shared.plans.weights import FID_INCEPTION, VGG19, WeightsCorrupt, WeightsMissing
 from segsmith_shared.storage import checkpoints
-from segsmith_shared.vision import inception
+from segsmith_shared.vision import dino, inception, vgg
 from segsmith_shared.vision.features import extractor_for
 from segsmith_worker.segmentation import models
 from segsmith_worker.steps import segment
+from segsmith_worker.steps.style_towers import towers_for
 from tests.fixtures.drawn_version import drawn_version
 from tests.fixtures.weight_imports import WeightImports
 
@@ -76,6 +78,24 @@ def test_features_come_from_the_stored_inception_and_name_its_published_digest(w
     row = weight_imports.has(FID_INCEPTION, {name: torch.ones(value.shape) for name, value in layout.items()})
     extractor = extractor_for(weight_imports.engine, weight_imports.objects, allow_stand_in=True)
     assert (extractor.name, extractor.digest, extractor.stand_in) == ("fid-inception-pool3", row.sha256, False)
+
+
+def test_styling_compares_pictures_by_the_stored_networks_and_names_their_digests(
+    weight_imports: WeightImports,
+) -> None:
+    spec = StylingSpec(style_network="dino-vit-s8")
+    context = weight_imports.claimed(JobKind.STYLE, spec)
+    with pytest.raises(WeightsMissing, match="dino-vit-s8"):
+        towers_for(context, spec, allow_stand_ins=False)
+    stand_ins = towers_for(context, spec, allow_stand_ins=True)
+    assert (stand_ins.style.stand_in, stand_ins.texture.stand_in) == (True, True)
+    dino_layout = dino.empty_network("dino-vit-s8").state_dict()
+    weight_imports.has("dino-vit-s8", {name: torch.zeros(value.shape) for name, value in dino_layout.items()})
+    vgg_layout = {f"features.{name}": value for name, value in vgg.empty_layers().state_dict().items()}
+    row = weight_imports.has(VGG19, {name: torch.zeros(value.shape) for name, value in vgg_layout.items()})
+    towers = towers_for(context, spec, allow_stand_ins=False)
+    assert (towers.style.name, towers.style.digest, towers.style.stand_in) == ("dino-vit-s8", row.sha256, False)
+    assert (towers.texture.digest, towers.texture.stand_in) == (row.sha256, False)
 
 
 def test_another_network_under_its_name_is_refused_even_where_stand_ins_are_allowed(

@@ -37,7 +37,7 @@ def test_counters_that_older_files_lack_are_not_missed() -> None:
     check_layout("resnet18-imagenet", shapes)
 
 
-@pytest.mark.parametrize("name", ["dino-vits8", GUIDED_DIFFUSION])
+@pytest.mark.parametrize("name", ["dino-vit-s8", GUIDED_DIFFUSION])
 def test_a_lacking_a_strange_and_a_misshapen_tensor_are_named(name: str) -> None:
     shapes = public_shapes() if name == GUIDED_DIFFUSION else shapes_of(name)
     first = next(iter(shapes))
@@ -52,4 +52,4 @@ def test_a_lacking_a_strange_and_a_misshapen_tensor_are_named(name: str) -> None
 
 def test_the_smaller_dino_is_not_the_larger() -> None:
     with pytest.raises(WeightsCorrupt, match=r"384.*not.*768"):
-        check_layout("dino-vitb8", shapes_of("dino-vits8"))
+        check_layout("dino-vit-b8", shapes_of("dino-vit-s8"))

@@ -14,6 +14,7 @@ from segsmith_shared.plans.presets import PRESETS, Preset, preset_named
 from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
 from segsmith_shared.plans.specs import (
+    ArmSpec,
     ClusteringSpec,
     EvaluationSpec,
     NamedPart,
@@ -23,6 +24,7 @@ from segsmith_shared.plans.specs import (
     SegmentationStudySpec,
     Strategy,
 )
+from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name
 from segsmith_shared.problems import InvalidInput
 
 PAPER = "Paper"
@@ -60,6 +62,7 @@ class RunOptions:
     start_from: UUID | None = None
     stand_ins: bool = False
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    styling: Mapping[str, Any] | None = None
     drop_near_copies: bool = False
 
 
@@ -96,8 +99,12 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
 
 def _recipe(options: RunOptions, overrides: dict[str, Any]) -> Recipe:
     """Train as the strategy says, or draw with the models that are there. Raises the problem of a wrong override."""
+    styling = None if options.styling is None else dict(options.styling)
+    styled = None if styling is None else StylingSpec().with_overrides(styling)
     if not options.models:
-        preset_named(options.preset).with_overrides(overrides)
+        preset = preset_named(options.preset).with_overrides(overrides)
+        if styled is not None:
+            check_styling(styled, preset)
     elif options.strategy not in {RunOptions.strategy, "imported"}:
         raise InvalidInput("Models that are there already are not trained.", hint="Give --strategy or --model.")
     return Recipe(
@@ -106,6 +113,7 @@ def _recipe(options: RunOptions, overrides: dict[str, Any]) -> Recipe:
         strategy="imported" if options.models else options.strategy,
         model_ids=options.models,
         warm_start_model_id=options.start_from,
+        styling=styling,
     )
 
 
@@ -180,4 +188,12 @@ def _clustering(options: RunOptions) -> ClusteringSpec:
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:
     default = options.preset if options.preset in SEGMENTATION_PRESETS else PAPER_SEGMENTATION_PRESET
     preset = segmentation_preset_named(options.segmentation_preset or default).preset
-    return SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    study = SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    if options.styling is None:
+        return study
+    styled = f"{styled_name(Recipe().name)}-1"
+    arms = (
+        ArmSpec(name="styled", real=False, sets=(styled,)),
+        ArmSpec(name="real + styled", real=True, sets=(styled,)),
+    )
+    return study.model_copy(update={"arms": (*study.arms, *arms)})

@@ -62,6 +62,11 @@ def run(
     segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
     ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
+    styling: Annotated[bool, typer.Option("--styling", help="Also style the sets after their sources.")] = False,
+    styling_set: Annotated[
+        list[str] | None,
+        typer.Option("--styling-set", help="FIELD=VALUE of styling; repeat for more. Implies --styling."),
+    ] = None,
     drop_near_copies: Annotated[
         bool, typer.Option("--drop-near-copies", help="Leave near-copies of training pictures out of the sets.")
     ] = False,
@@ -104,6 +109,7 @@ def run(
         start_from=start_from,
         stand_ins=stand_ins,
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
+        styling=dict(map(parse_override, styling_set or [])) if styling or styling_set else None,
         drop_near_copies=drop_near_copies,
     )
     tests = [parse_test(text) for text in test or []]

@@ -48,8 +48,8 @@ def _se_resnext50() -> nn.Module:
 
 _NETWORKS: dict[str, Callable[[], nn.Module]] = {
     FID_INCEPTION: inception.empty_network,
-    "dino-vits8": _dino("vit_small_patch8_224.dino"),
-    "dino-vitb8": _dino("vit_base_patch8_224.dino"),
+    "dino-vit-s8": _dino("vit_small_patch8_224.dino"),
+    "dino-vit-b8": _dino("vit_base_patch8_224.dino"),
     "vgg19": _vgg19,
     "se-resnext50-imagenet": _se_resnext50,
     "resnet18-imagenet": _resnet(18),

@@ -41,14 +41,15 @@ def models_of(session: Session, generation: Generation) -> Sequence[Model]:
 
 
 def close_generation_when_done(session: Session, generation_id: UUID, job_id: UUID) -> None:
-    """Write the sets as dataset versions if no other generate job of this generation is still to end.
+    """Write the sets as dataset versions if no other generate or style job of this generation is still to end.
 
     Runs in the finishing transaction of each of them, which take turns, so exactly one is the last.
     """
     unfinished = session.exec(
         select(func.count())
         .select_from(Job)
-        .where(Job.kind == JobKind.GENERATE, col(Job.id) != job_id, col(Job.status) != JobStatus.SUCCEEDED)
+        .where(col(Job.kind).in_((JobKind.GENERATE, JobKind.STYLE)), col(Job.id) != job_id)
+        .where(col(Job.status) != JobStatus.SUCCEEDED)
         .where(col(Job.spec)["generation_id"].astext == str(generation_id))
     ).one()
     if unfinished:

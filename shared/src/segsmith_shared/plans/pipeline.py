@@ -1,6 +1,6 @@
 """A pipeline request becomes a graph of jobs with its cost, before anything runs and without touching a server."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
-from segsmith_shared.plans.cost import generation_cost, training_cost
+from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.recipes import StoredModel, preset_of
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
@@ -23,10 +23,13 @@ from segsmith_shared.plans.specs import (
     ReportJobSpec,
     SegmentationStudySpec,
     SegmentJobSpec,
+    StyleJobSpec,
+    StylingOrder,
     TrainingOrder,
     TrainJobSpec,
 )
-from segsmith_shared.plans.weights import FID_INCEPTION
+from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name, styling_cost
+from segsmith_shared.plans.weights import FID_INCEPTION, VGG19
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
@@ -125,19 +128,16 @@ def plan_pipeline(
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name], models)
     _check_size(spec, source_count)
+    _check_names(spec)
     plan = PipelinePlan()
     generated = _plan_recipes(plan, spec, presets, source_count, threads, models)
-    sets = {
-        f"{recipe}-{index}": (generation_id, index)
-        for recipe, (generation_id, _) in generated.items()
-        for index in range(1, presets[recipe].sampling.samples_per_source + 1)
-    }
-    job_of_set = {label: generated[label.rpartition("-")[0]][1] for label in sets}
-    evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
-    if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
-        job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
-    ends = [*evaluations.values(), *_plan_segmentation(plan, spec, sets, job_of_set, threads)]
-    ends += [job_id for _, job_ids in generated.values() for job_id in job_ids]
+    ends = [job_id for drawn in generated for job_id in drawn.job_ids]
+    sets, job_of_set = _close_sets(plan, spec, generated, ends, threads)
+    styled = _plan_styling(plan, spec, presets, generated, job_of_set, threads, source_count)
+    ends += [job_id for drawn in styled for job_id in drawn.job_ids]
+    styled_sets, job_of_styled_set = _close_sets(plan, spec, styled, ends, threads)
+    sets, job_of_set = sets | styled_sets, job_of_set | job_of_styled_set
+    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
     report = ReportJobSpec(pipeline_id=pipeline_id)
     # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
     plan.jobs.append(PlannedJob(uuid4(), "report", "report", CPU, report, tuple(dict.fromkeys(ends)), True))
@@ -145,17 +145,44 @@ def plan_pipeline(
 
 
 def required_weights(spec: PipelineSpec) -> set[str]:
-    """The pretrained files that the jobs of `spec` read. Raises UnknownSegmentationPreset, InvalidInput."""
+    """The pretrained files that the jobs of `spec` read. Raises UnknownSegmentationPreset, StylingOverrideRejected"""
     names = {FID_INCEPTION} if spec.evaluation is not None or clusters(spec) else set()
     if spec.segmentation is not None:
         study = segmentation_preset(spec.segmentation.preset).with_overrides(spec.segmentation.overrides)
         names |= {study.encoder_weights} if study.encoder_weights else set()
+    for recipe in spec.recipes:
+        if recipe.styling is not None:
+            names |= {StylingSpec().with_overrides(recipe.styling).style_network, VGG19}
     return names
 
 
 def clusters(spec: PipelineSpec) -> bool:
     """Whether the pairs are clustered: not where every recipe draws with imported models."""
     return any(recipe.strategy != "imported" for recipe in spec.recipes)
+
+
+def _close_sets(
+    plan: PipelinePlan, spec: PipelineSpec, generated: Sequence["_Drawn"], ends: list[UUID], threads: int
+) -> tuple[dict[str, tuple[UUID, int]], dict[str, tuple[UUID, ...]]]:
+    """Evaluate the sets of these generations. Returns set -> (generation id, index), and set -> jobs that make it."""
+    sets = {f"{drawn.recipe}-{index}": (drawn.generation_id, index) for drawn in generated for index in drawn.indices}
+    job_of_set = {f"{drawn.recipe}-{index}": drawn.job_ids for drawn in generated for index in drawn.indices}
+    evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
+    ends += evaluations.values()
+    if spec.drop_near_copies:  # a set is whole when its evaluation has left the near-copies out
+        job_of_set = {label: (job_id,) for label, job_id in evaluations.items()}
+    return sets, job_of_set
+
+
+def _check_names(spec: PipelineSpec) -> None:
+    """A recipe may not be called as another's styled sets are."""
+    names = {recipe.name for recipe in spec.recipes}
+    for recipe in spec.recipes:
+        if recipe.styling is not None and styled_name(recipe.name) in names:
+            raise InvalidInput(
+                f"The styled sets of {recipe.name!r} and a recipe are both called {styled_name(recipe.name)!r}.",
+                hint="Call one recipe otherwise.",
+            )
 
 
 def _check_size(spec: PipelineSpec, source_count: int) -> None:
@@ -176,6 +203,16 @@ def _check_guidance(recipe: Recipe, preset: Preset, models: Mapping[UUID, Stored
         )
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A planned generation: the jobs that make it, and the indices N of its sets."""
+
+    recipe: str
+    generation_id: UUID
+    job_ids: tuple[UUID, ...]
+    indices: range
+
+
 def _plan_recipes(
     plan: PipelinePlan,
     spec: PipelineSpec,
@@ -183,10 +220,10 @@ def _plan_recipes(
     source_count: int,
     threads: int,
     models: Mapping[UUID, StoredModel],
-) -> dict[str, tuple[UUID, tuple[UUID, ...]]]:
-    """Cluster, train and generate jobs. Returns recipe -> (generation id, ids of its generate jobs)."""
+) -> list[_Drawn]:
+    """Cluster, train and generate jobs. Returns a generation for each recipe."""
     cluster_id = uuid4()
-    generated = {}
+    generated = []
     orders = []
     for recipe in spec.recipes:
         preset = presets[recipe.name]
@@ -233,11 +270,70 @@ def _plan_recipes(
                 warm_start_job_id=shared_id,
             )
             orders.append(order)
-        generated[recipe.name] = (generation.id, job_ids)
+        indices = range(1, preset.sampling.samples_per_source + 1)
+        generated.append(_Drawn(recipe.name, generation.id, job_ids, indices))
         plan.cost += _recipe_cost(spec, recipe, preset, source_count)
     if clusters(spec):
         plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
     return generated
+
+
+def _plan_styling(
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    presets: dict[str, Preset],
+    generated: Sequence[_Drawn],
+    job_of_set: dict[str, tuple[UUID, ...]],
+    threads: int,
+    source_count: int,
+) -> list[_Drawn]:
+    """Style jobs for every recipe that asks for them, after whatever makes its sets whole."""
+    planned = []
+    for recipe, drawn in zip(spec.recipes, generated, strict=True):
+        if recipe.styling is None:
+            continue
+        preset, name = presets[recipe.name], styled_name(recipe.name)
+        styling = StylingSpec().with_overrides(recipe.styling)
+        check_styling(styling, preset)
+        order = next(known.order for known in plan.generations if known.id == drawn.generation_id)
+        of_styled = StylingOrder(generation_id=drawn.generation_id, spec=styling.model_dump(mode="json"))
+        seed = seed_for(spec.seed, f"generation {name}")
+        generation = PlannedGeneration(uuid4(), name, order.model_copy(update={"styling": of_styled, "seed": seed}))
+        plan.generations.append(generation)
+        labels = [f"{recipe.name}-{index}" for index in drawn.indices]
+        needs = tuple(dict.fromkeys(job_id for label in labels for job_id in job_of_set[label]))
+        shares = len(drawn.job_ids)
+        job_ids = tuple(
+            plan.add(
+                "style",
+                f"style {recipe.name}" + (f" {share + 1}/{shares}" if shares > 1 else ""),
+                GPU,
+                StyleJobSpec(
+                    generation_id=generation.id,
+                    share=share,
+                    shares=shares,
+                    torch_threads=threads,
+                    allow_stand_ins=spec.allow_stand_ins,
+                ),
+                needs,
+            )
+            for share in range(shares)
+        )
+        planned.append(_Drawn(name, generation.id, job_ids, drawn.indices))
+        samples = min(recipe.source_limit or source_count, source_count) * len(drawn.indices)
+        plan.cost += _styling_lines(name, styling, preset, samples)
+    return planned
+
+
+def _styling_lines(name: str, styling: StylingSpec, preset: Preset, samples: int) -> list[CostLine]:
+    cost = styling_cost(styling, samples)
+    flops = (cost.forwards + 2 * cost.backwards) * forward_flops(preset)  # a gradient costs two evaluations
+    return [
+        CostLine(f"{name}: each sample", cost.forwards_per_sample, "U-Net evaluations"),
+        CostLine(f"{name}: all samples (at most)", cost.forwards, "U-Net evaluations"),
+        CostLine(f"{name}: all samples (at most)", cost.backwards, "gradients through them"),
+        CostLine(f"{name}: all samples (at most), less the networks it is compared by", flops, "FLOP"),
+    ]
 
 
 def warm_start_of(preset: Preset) -> Preset | None:

@@ -80,6 +80,9 @@ class Recipe(Frozen):
     model_ids: tuple[UUID, ...] = Field((), max_length=1000, description="for strategy `imported`: whose models draw")
     warm_start_model_id: UUID | None = None
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
+    styling: dict[str, Any] | None = Field(
+        None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
+    )
     generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
 
     @model_validator(mode="after")
@@ -264,8 +267,26 @@ class GenerateJobSpec(Frozen):
     slice_seconds: SliceSeconds = None
 
 
+class StyleJobSpec(Frozen):
+    """The share `share` of `shares` of the samples that a generation of styled sets is made of."""
+
+    generation_id: UUID
+    share: int = Field(ge=0)
+    shares: int = Field(ge=1)
+    torch_threads: int
+    allow_stand_ins: bool = False
+    slice_seconds: SliceSeconds = None
+
+
+class StylingOrder(Frozen):
+    """Which generation's samples are styled, and how: a whole StylingSpec."""
+
+    generation_id: UUID
+    spec: dict[str, Any]
+
+
 class GenerationOrder(Frozen):
-    """The spec of a `Generation` row."""
+    """The spec of a `Generation` row; with `styling`, of one whose samples are another's, styled."""
 
     pairs: PartRef
     geometry: Geometry
@@ -274,6 +295,7 @@ class GenerationOrder(Frozen):
     model_ids: tuple[UUID, ...] = ()
     source_limit: int | None
     seed: Seed
+    styling: StylingOrder | None = None
 
 
 class EvaluateJobSpec(Frozen):

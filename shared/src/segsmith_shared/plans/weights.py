@@ -23,6 +23,7 @@ Pinned = Literal[
 
 EncoderWeights = Literal["resnet18-imagenet", "resnet34-imagenet", "resnet50-imagenet", "se-resnext50-imagenet"]
 FID_INCEPTION = "fid-inception"
+VGG19 = "vgg19"
 GUIDED_DIFFUSION = "guided-diffusion-256"
 
 
@@ -123,7 +124,7 @@ _ROWS = (
         used_for="clustering, FID, KID",
     ),
     PretrainedWeights(
-        name="dino-vits8",
+        name="dino-vit-s8",
         file_name="vit_small_patch8_224.dino.safetensors",
         megabytes=87,
         licence="Apache-2.0",
@@ -131,7 +132,7 @@ _ROWS = (
         used_for="features of styling, the smaller",
     ),
     PretrainedWeights(
-        name="dino-vitb8",
+        name="dino-vit-b8",
         file_name="vit_base_patch8_224.dino.safetensors",
         megabytes=343,
         licence="Apache-2.0",
@@ -139,7 +140,7 @@ _ROWS = (
         used_for="style and semantic divergence of styling",
     ),
     PretrainedWeights(
-        name="vgg19",
+        name=VGG19,
         file_name="vgg19-dcbb9e9d.pth",
         megabytes=575,
         licence="BSD-3-Clause",

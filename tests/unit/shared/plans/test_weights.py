@@ -20,7 +20,7 @@ MODEL = "0d9e5c9e-2f6b-4bb1-8f0e-5b1d3ad1f111"
 
 
 def published(sha256: str) -> PretrainedWeights:
-    return PRETRAINED["dino-vits8"].model_copy(update={"sha256": sha256})
+    return PRETRAINED["dino-vit-s8"].model_copy(update={"sha256": sha256})
 
 
 def test_a_digest_is_believed_as_far_as_it_is_published() -> None:
@@ -36,7 +36,7 @@ def test_a_digest_is_believed_as_far_as_it_is_published() -> None:
 def test_another_digest_is_refused_with_the_command_that_mends_it(known: str) -> None:
     with pytest.raises(WeightsCorrupt, match="6726825d") as caught:
         published(known).pinned_by("0" * 64)
-    assert "segsmith weights fetch dino-vits8" in caught.value.hint
+    assert "segsmith weights fetch dino-vit-s8" in caught.value.hint
 
 
 def test_missing_files_are_told_with_their_size_their_use_and_one_command() -> None:
@@ -74,6 +74,12 @@ def test_a_pipeline_needs_the_files_that_its_jobs_read() -> None:
     assert required(segmentation=study) == {"fid-inception", "se-resnext50-imagenet"}
     from_scratch = SegmentationStudySpec(preset="paper-256", overrides={"encoder_weights": None})
     assert required(segmentation=from_scratch) == {"fid-inception"}
+
+
+def test_styling_needs_the_networks_it_compares_pictures_by() -> None:
+    assert required(recipes=(Recipe(styling={}),)) == {"fid-inception", "dino-vit-b8", "vgg19"}
+    smaller = Recipe(styling={"style_network": "dino-vit-s8"})
+    assert required(recipes=(smaller,)) == {"fid-inception", "dino-vit-s8", "vgg19"}
 
 
 def test_drawing_with_imported_models_alone_needs_nothing() -> None:

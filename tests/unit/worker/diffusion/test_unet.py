@@ -134,6 +134,22 @@ def test_the_network_computes_what_diffusers_computes_with_the_same_weights() ->
     assert (ours - expected).abs().max() < 1e-5 * expected.abs().max().clamp_min(1)
 
 
+def test_an_output_and_its_encoder_features_come_from_one_evaluation() -> None:
+    network = UNet(SPEC, region_channel=False, learned_range=True)
+    randomised(network)
+    x, times = torch.randn(2, 4, 32, 32, generator=generator_for(0, "x")), torch.tensor([3.0, 917.0])
+    middles: list[bool] = []
+    network.middle_block.register_forward_hook(lambda *_: middles.append(True))
+    with torch.no_grad():
+        output, maps = network.forward_with_encoder(x, times)
+        assert len(middles) == 1
+        assert torch.equal(output, network(x, times))
+        alone = network.encode(x, times)
+    assert len(middles) == 2
+    assert [each.shape[-1] for each in maps] == [32, 32, 32, 16, 16, 16, 8, 8, 8]
+    assert all(torch.equal(one, other) for one, other in zip(maps, alone, strict=True))
+
+
 def test_the_papers_network_has_its_published_size() -> None:
     assert round(parameters_of("paper-256-2024") / 1e6, 1) == 526.6
 

@@ -148,6 +148,19 @@ class LabelFacts(Fact):
     fit: float | None
 
 
+class StylingFacts(Fact):
+    """How a set was styled: the whole StylingSpec, by which networks, and the labels' drift over `n` samples.
+
+    `label_drift` is the median Dice between the mask channel after styling and the inpainted label; 1 is no drift.
+    """
+
+    spec: dict[str, Any]
+    networks: tuple[str, ...]
+    stand_in: bool
+    n: int
+    label_drift: float
+
+
 class SetFacts(Fact):
     """One synthetic set, e.g. Diff-1, and what it took. `attempted` counts samples drawn, kept or not."""
 
@@ -163,6 +176,7 @@ class SetFacts(Fact):
     evaluations: int
     sampling: dict[str, Any]
     labels: LabelFacts | None
+    styling: StylingFacts | None = None
     code_versions: tuple[str, ...]
 
     @property

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from segsmith_evaluator.report.facts import (
     ScoreFacts,
     SegmentationFacts,
     SetFacts,
+    StylingFacts,
 )
 from segsmith_evaluator.report.rows import PartRows, Rows
 from segsmith_shared.database.generations import set_label
@@ -126,8 +128,24 @@ def _sets(rows: Rows, labels: Mapping[str, LabelFacts]) -> Iterator[SetFacts]:
             evaluations=sum(sample.evaluations for sample in samples),
             sampling=generation.spec["preset"]["sampling"],
             labels=labels.get(label),
+            styling=_styling(generation, samples),
             code_versions=tuple(sorted({str(v) for s in samples if (v := s.provenance.get("code_version"))})),
         )
+
+
+def _styling(generation: Generation, samples: Sequence[Sample]) -> StylingFacts | None:
+    order = generation.spec.get("styling")
+    if order is None or not samples:
+        return None
+    told = [sample.provenance for sample in samples]
+    towers = {tower["name"]: tower for each in told for tower in (each["style_tower"], each["texture_tower"])}
+    return StylingFacts(
+        spec=order["spec"],
+        networks=tuple(sorted(towers)),
+        stand_in=any(tower["stand_in"] for tower in towers.values()),
+        n=len(told),
+        label_drift=median(each["label_drift_dice"] for each in told),
+    )
 
 
 def _clustering(item: Clustering) -> ClusteringFacts:

@@ -23,6 +23,7 @@ def render_page(facts: Facts, pictures: Pictures) -> str:
         "key_figures": list(key_figures(facts)),
         "sets": sets,
         "any_labels": any(item.labels for item in facts.sets),
+        "any_styled": any(item.styling for item in facts.sets),
         "any_fit": any(item.labels and item.labels.fit is not None for item in facts.sets),
         "clusterings": views.clustering_views(facts, pictures.clusters),
         "loss_plots": list(views.loss_plots(facts)),

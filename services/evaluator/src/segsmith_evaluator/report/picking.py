@@ -156,8 +156,10 @@ def _groups(samples: Sequence[Sample], names: Mapping[UUID, str], objects: Objec
         for digest in (s.source_digest, s.source_label_digest, s.region_digest, s.image_digest, s.label_digest)
     )
     stored = objects.get_many(digests)
+    contents = objects.get_many(digest for s in samples if (digest := s.provenance.get("content_digest")))
     for sample in samples:
         source, source_label, region, image, label = (next(stored) for _ in range(5))
+        styled = "content_digest" in sample.provenance
         yield SampleGroup(
             source=_image(source),
             source_label=_mask(source_label),
@@ -166,6 +168,7 @@ def _groups(samples: Sequence[Sample], names: Mapping[UUID, str], objects: Objec
             sample_label=_mask(label),
             caption=_caption(sample, names),
             rejection=None if sample.accepted else (sample.rejection_reason or "rejected"),
+            content=_image(next(contents)) if styled else None,
         )
 
 

@@ -12,7 +12,10 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SampleGroup:
-    """A source as the model saw it and what was drawn from it: images uint8 (H, W, 3), masks bool (H, W)."""
+    """A source as the model saw it and what was drawn from it: images uint8 (H, W, 3), masks bool (H, W).
+
+    `content` is the sample before it was styled, None for one that was not.
+    """
 
     source: ByteArray
     source_label: BoolArray
@@ -21,6 +24,7 @@ class SampleGroup:
     sample_label: BoolArray
     caption: str
     rejection: str | None = None
+    content: ByteArray | None = None
 
 
 @dataclass(frozen=True)

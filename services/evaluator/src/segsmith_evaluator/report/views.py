@@ -11,11 +11,12 @@ from typing import Any
 from PIL import Image
 
 from segsmith_evaluator.report import plots
-from segsmith_evaluator.report.facts import ClusteringFacts, Facts, JobFacts, PartFacts, SetFacts
+from segsmith_evaluator.report.facts import ClusteringFacts, Facts, JobFacts, PartFacts, SetFacts, StylingFacts
 from segsmith_evaluator.report.outlines import outline_loops, svg_path
 from segsmith_evaluator.report.pictures import BoolArray, ByteArray, ClusterPictures, SampleGroup, SetPictures
 from segsmith_evaluator.report.sheets import jpeg_bytes, png_bytes
-from segsmith_evaluator.report.words import MAIN_METRIC, count, counted
+from segsmith_evaluator.report.words import MAIN_METRIC, count, counted, listed, number
+from segsmith_shared.plans.styling import StylingSpec
 
 LOSSLESS_UP_TO_PX = 128
 """Larger pictures go into the page as JPEG; the stored samples stay lossless."""
@@ -43,6 +44,7 @@ class GroupView:
     sample_label: str
     caption: str
     rejection: str | None
+    before: Tile | None
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ def parameter_blocks(facts: Facts) -> Iterator[dict[str, str]]:
             seen.add(model.recipe)
             yield _block(f"Preset of {model.recipe}, as it ran", model.preset)
     for item in facts.sets:
-        yield _block(f"Sampling of {item.label}", item.sampling)
+        if item.styling is None:
+            yield _block(f"Sampling of {item.label}", item.sampling)
+        else:
+            yield _block(f"Styling of {item.label}", item.styling.spec)
     if facts.segmentation is not None:
         yield _block("Segmentation training", facts.segmentation.parameters)
     if facts.jobs:
@@ -165,7 +170,7 @@ def _set_view(index: int, item: SetFacts, pictures: SetPictures | None) -> SetVi
     return SetView(
         id=f"set-{index}",
         facts=item,
-        sampler=_sampler(item.sampling),
+        sampler=_sampler(item.sampling) if item.styling is None else _styling(item.styling),
         accepted=[_group_view(f"p{index}-{place}", group) for place, group in enumerate(accepted)],
         rejected=[_group_view(f"r{index}-{place}", group) for place, group in enumerate(rejected)],
     )
@@ -182,6 +187,17 @@ def _sampler(sampling: dict[str, Any]) -> str:
     return ", ".join([name, *parts])
 
 
+def _styling(styling: StylingFacts) -> str:
+    spec = StylingSpec.model_validate(styling.spec)
+    parts = [
+        f"styled after the real source, procedure {spec.procedure}",
+        f"{spec.guided_steps} guided steps",
+        f"compared by {listed(styling.networks)}",
+        f"mask channel against the inpainted label: median Dice {number(styling.label_drift, 2)}",
+    ]
+    return ", ".join(parts)
+
+
 def _group_view(id_: str, group: SampleGroup) -> GroupView:
     sample = _tile(f"{id_}s", group.sample)
     return GroupView(
@@ -193,6 +209,7 @@ def _group_view(id_: str, group: SampleGroup) -> GroupView:
         sample_label=_path(group.sample_label),
         caption=group.caption,
         rejection=group.rejection,
+        before=None if group.content is None else _tile(f"{id_}c", group.content),
     )
 
 
@@ -266,12 +283,18 @@ def _work(kind: str, facts: Facts) -> str:
     if kind == "train" and facts.models:
         return f"{count(sum(model.images_seen for model in facts.models if not model.imported))} images seen"
     if kind == "generate" and facts.sets:
-        evaluations = sum(item.evaluations for item in facts.sets)
-        return f"{count(evaluations)} U-Net evaluations, {count(sum(item.attempted for item in facts.sets))} samples"
+        return _evaluations([item for item in facts.sets if item.styling is None])
+    if kind == "style" and facts.sets:
+        return _evaluations([item for item in facts.sets if item.styling is not None])
     if kind == "segment" and facts.segmentation is not None:
         steps = sum((arm.steps or 0) * len(arm.seeds) for arm in facts.segmentation.arms)
         return f"{count(steps)} optimiser steps"
     return ""
+
+
+def _evaluations(sets: Sequence[SetFacts]) -> str:
+    evaluations, samples = sum(item.evaluations for item in sets), sum(item.attempted for item in sets)
+    return f"{count(evaluations)} U-Net evaluations, {count(samples)} samples"
 
 
 def _less_presets(spec: dict[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,12 @@ def stand_ins(facts: Facts) -> list[str]:
         sentences.append("The clusters were found in the same kind of built-in features.")
     if facts.segmentation is not None and facts.segmentation.parameters.get("encoder_stand_in"):
         sentences.append("The segmentation models' encoders began at random values instead of pretrained ones.")
+    towers = {name for item in facts.sets if item.styling and item.styling.stand_in for name in item.styling.networks}
+    if towers:
+        sentences.append(
+            f"Styling compared pictures by {listed(sorted(towers))}, not by DINO and VGG-19: what it changes says "
+            "nothing about the published method."
+        )
     drawn = sorted({part.dataset for part in facts.parts if part.drawn})
     if drawn:
         sentences.append(

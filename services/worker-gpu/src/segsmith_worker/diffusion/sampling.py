@@ -62,15 +62,31 @@ def chain_of(model: DiffusionModel, count: int) -> LinearSchedule:
     return respaced(linear_schedule(model.preset.diffusion.timesteps), count)
 
 
+def as_chain(levels: Levels) -> LinearSchedule:
+    """Levels of either process as a chain to step down: β from the ratios of their ᾱ."""
+    before = torch.cat([levels.alphas_bar.new_ones(1), levels.alphas_bar[:-1]])
+    return LinearSchedule(1 - levels.alphas_bar / before, levels.alphas_bar, levels.model_times)
+
+
 def evaluate(
     model: DiffusionModel, x_t: Tensor, network_input: Tensor, levels: Levels, level: int
 ) -> tuple[Tensor, Tensor]:
     """One evaluation of the U-Net: the predicted x₀ (B, 4, H, W), unclipped, and its range output (B, 4 or 0, H, W)."""
-    times = levels.model_times[level].expand(len(x_t)).to(x_t.device)
-    output = model.predict(network_input, times)
+    return read_output(model, x_t, model.predict(network_input, times_at(levels, level, x_t)), levels, level)
+
+
+def times_at(levels: Levels, level: int, x_t: Tensor) -> Tensor:
+    """What the network is told of the level, for each row of x_t: (B,)."""
+    return levels.model_times[level].expand(len(x_t)).to(x_t.device)
+
+
+def read_output(
+    model: DiffusionModel, x_t: Tensor, output: Tensor, levels: Levels, level: int
+) -> tuple[Tensor, Tensor]:
+    """The predicted x₀ (B, 4, H, W), unclipped, and the range output (B, 4 or 0, H, W) in an output of the U-Net."""
     prediction, range_output = output[:, :4], output[:, 4:]
-    alpha_bar, diffusion = levels.alphas_bar[level], model.preset.diffusion
-    if diffusion.prediction == "v":
+    alpha_bar = levels.alphas_bar[level]
+    if model.preset.diffusion.prediction == "v":
         return x0_from_v(x_t, prediction, alpha_bar), range_output
     return x0_from_epsilon(x_t, prediction, alpha_bar), range_output
 
@@ -82,11 +98,14 @@ def ancestral_step(
     mean = posterior_mean(x0, x_t, chain, level)
     if level == 0:
         return mean
-    learned = range_output.shape[1] > 0
-    log_variance = (
-        learned_log_variance(range_output, chain, level) if learned else posterior_log_variance(chain)[level].to(x_t)
-    )
-    return mean + (0.5 * log_variance).exp() * noise
+    return mean + (0.5 * step_log_variance(range_output, chain, level)).exp() * noise
+
+
+def step_log_variance(range_output: Tensor, chain: LinearSchedule, level: int) -> Tensor:
+    """log Σ of one ancestral step: learned (B, 4, H, W), or log β̃ as a scalar where none is learned."""
+    if range_output.shape[1] > 0:
+        return learned_log_variance(range_output, chain, level)
+    return posterior_log_variance(chain)[level].to(range_output)
 
 
 def ddim_step(

@@ -52,16 +52,39 @@ class UNet(nn.Module):
 
         `clusters` (B,) counts from 0, the number of clusters meaning "any", as when it is not given.
         """
-        embedding = self.time_embed(time_embedding(times, self.base_channels).to(x.dtype))
+        embedding = self._embedded(x, times, clusters)
+        return self._decoded(self._encoded(x, embedding), embedding)
+
+    def forward_with_encoder(
+        self, x: Tensor, times: Tensor, clusters: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What `forward` and `encode` give, for one evaluation."""
+        embedding = self._embedded(x, times, clusters)
+        maps = self._encoded(x, embedding)
+        return self._decoded([*maps], embedding), maps
+
+    def encode(self, x: Tensor, times: Tensor, clusters: Tensor | None = None) -> list[Tensor]:
+        """The feature maps after each input stage, finest first: about a third of an evaluation."""
+        return self._encoded(x, self._embedded(x, times, clusters))
+
+    def _embedded(self, x: Tensor, times: Tensor, clusters: Tensor | None) -> Tensor:
+        embedding: Tensor = self.time_embed(time_embedding(times, self.base_channels).to(x.dtype))
         if self.clusters:
             asked = torch.full_like(times, self.clusters, dtype=torch.long) if clusters is None else clusters
             embedding = embedding + self.label_emb(asked)
+        return embedding
+
+    def _encoded(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
         hidden = x.contiguous(memory_format=self.layout)
-        skips: list[Tensor] = []
+        maps: list[Tensor] = []
         for stage in self.input_blocks:
             hidden = stage(hidden, embedding)
-            skips.append(hidden)
-        hidden = self.middle_block(hidden, embedding)
+            maps.append(hidden)
+        return maps
+
+    def _decoded(self, skips: list[Tensor], embedding: Tensor) -> Tensor:
+        """Empties `skips`, so that each map's memory is free as soon as it is read."""
+        hidden = self.middle_block(skips[-1], embedding)
         for stage in self.output_blocks:
             hidden = stage(torch.cat([hidden, skips.pop()], dim=1), embedding)
         output: Tensor = self.out(hidden)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -28,7 +29,17 @@ def redraw_regions(label_masks: BoolArray, spec: SamplingSpec) -> BoolArray:
     return ~dilated if spec.redraw == "background" else dilated
 
 
-def opened_label(label_mask: BoolArray, spec: SamplingSpec) -> BoolArray:
+class Opening(Protocol):
+    """The two fields of any spec that say how a label is opened."""
+
+    @property
+    def opening_px(self) -> int: ...
+
+    @property
+    def opening_kernel(self) -> Literal["even", "odd"]: ...
+
+
+def opened_label(label_mask: BoolArray, spec: Opening) -> BoolArray:
     """Morphological opening of one label (H, W).
 
     `even` (authors): one fixed kernel, which erases lesions smaller than it. `odd`: never larger than a quarter of the

@@ -1,6 +1,6 @@
 """The generate job: redraw a share of a generation's sources, batch by batch; the last job of all closes the sets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
@@ -20,14 +20,14 @@ from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder, Strategy
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import numpy_generator_for, seed_for
-from segsmith_shared.storage import checkpoints
-from segsmith_shared.storage.pair_arrays import read_squares
+from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
 from segsmith_shared.versions import code_version
 from segsmith_worker.device import device_name
 from segsmith_worker.diffusion.model import DiffusionModel
-from segsmith_worker.diffusion.sampling import OnEvaluation, SamplingReport
+from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.inpainting.redraw import RedrawResult, choose_cluster, redraw
-from segsmith_worker.steps.sample_storage import StoredSample, store_samples
+from segsmith_worker.steps.drawing import Network, Progress, StopAskedFor, in_batches
+from segsmith_worker.steps.sample_storage import DrawnPairs, StoredSample, store_samples
 
 
 @dataclass(frozen=True)
@@ -103,17 +103,6 @@ def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list
     return [stored[index] for index in sorted(drawn)]
 
 
-def in_batches(draws: Sequence[Draw], size: int) -> Iterator[Sequence[Draw]]:
-    """Runs of at most `size` draws of one model."""
-    start = 0
-    while start < len(draws):
-        end = start
-        while end < len(draws) and end - start < size and draws[end].model.id == draws[start].model.id:
-            end += 1
-        yield draws[start:end]
-        start = end
-
-
 @dataclass(frozen=True)
 class Manners:
     """The manners a sample can be drawn in: one per cluster, by as many models or by one that is told; or just one.
@@ -143,46 +132,6 @@ class Manners:
         return (self.models[0], manner) if self.told else (self.models[manner], self.models[manner].cluster)
 
 
-class StopAskedFor(Exception):
-    """Raised inside a batch: what it had drawn is given up, and drawn again bit-equal when the job goes on."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the job is, counted in U-Net evaluations of a batch."""
-
-    context: StepContext
-    evaluations: int
-    batch_count: int
-
-    def of_batch(self, number: int) -> OnEvaluation:
-        """The callback of one batch."""
-
-        def on_evaluation(report: SamplingReport) -> None:
-            done = number * self.evaluations + report.evaluations_done
-            self.context.progress(done, self.batch_count * self.evaluations, "evaluations")
-            if self.context.stop_requested():
-                raise StopAskedFor
-
-        return on_evaluation
-
-
-class Network:
-    """The model in memory: one at a time, because batches of one model follow each other."""
-
-    def __init__(self, context: StepContext) -> None:
-        self._context = context
-        self._loaded: tuple[UUID, DiffusionModel] | None = None
-
-    def of(self, model: Model) -> DiffusionModel:
-        """The averaged weights of a stored model, verified as they are read."""
-        if self._loaded is None or self._loaded[0] != model.id:
-            tensors, _ = checkpoints.load(self._context.objects, model.checkpoint_digest, groups=("average",))
-            preset = Preset.model_validate(model.preset)
-            self._loaded = (model.id, DiffusionModel.from_tensors(preset, tensors, device=device_name()))
-        return self._loaded[1]
-
-
 def _make(
     context: StepContext,
     order: GenerationOrder,
@@ -195,7 +144,14 @@ def _make(
     seeds = [draw.seed for draw in batch]
     told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
     result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation, clusters=told)
-    stored = store_samples(context.objects, squares, result)
+    drawn = DrawnPairs(
+        images=result.images.permute(0, 2, 3, 1).contiguous().numpy(),
+        labels=result.labels.numpy(),
+        regions=result.redraw_regions.numpy(),
+        sources=images_of(squares),
+        source_labels=labels_of(squares),
+    )
+    stored = store_samples(context.objects, drawn)
     return [_row(context, order, preset, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
 
 

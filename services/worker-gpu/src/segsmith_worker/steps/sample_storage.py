@@ -1,13 +1,22 @@
-"""A batch of redrawn pairs becomes objects: image, label, region, source, and two pictures for people."""
+"""A batch of synthetic pairs becomes objects: image, label, region, source, and two pictures for people."""
 
 from dataclasses import dataclass
 
 from segsmith_shared.pairs.contact_sheet import overlay
 from segsmith_shared.pairs.intake import jpeg_bytes, label_png_bytes, png_bytes, thumbnail_of
-from segsmith_shared.pairs.pair import ByteArray
+from segsmith_shared.pairs.pair import BoolArray, ByteArray
 from segsmith_shared.storage.objects import ObjectStore
-from segsmith_shared.storage.pair_arrays import images_of, labels_of
-from segsmith_worker.inpainting.redraw import RedrawResult
+
+
+@dataclass(frozen=True)
+class DrawnPairs:
+    """What was drawn and from what: images uint8 (n, H, W, 3), masks bool (n, H, W)."""
+
+    images: ByteArray
+    labels: BoolArray
+    regions: BoolArray
+    sources: ByteArray
+    source_labels: BoolArray
 
 
 @dataclass(frozen=True)
@@ -23,18 +32,11 @@ class StoredSample:
     overlay: str
 
 
-def store_samples(objects: ObjectStore, sources: ByteArray, result: RedrawResult) -> list[StoredSample]:
-    """Store what became of `sources`, uint8 (n, 4, H, W) as the model saw them."""
-    images = result.images.permute(0, 2, 3, 1).contiguous().numpy()
+def store_samples(objects: ObjectStore, drawn: DrawnPairs) -> list[StoredSample]:
+    """Store every picture of the batch, in its order."""
     contents: list[bytes] = []
-    for image, label, region, source, source_label in zip(
-        images,
-        result.labels.numpy(),
-        result.redraw_regions.numpy(),
-        images_of(sources),
-        labels_of(sources),
-        strict=True,
-    ):
+    parts = (drawn.images, drawn.labels, drawn.regions, drawn.sources, drawn.source_labels)
+    for image, label, region, source, source_label in zip(*parts, strict=True):
         contents += [
             png_bytes(image),
             label_png_bytes(label),
