@@ -1,14 +1,15 @@
-"""In which numbers a training computes: bfloat16 where the device has instructions for it, float32 elsewhere."""
+"""In which numbers networks compute: bfloat16 where the device has instructions for it, float32 elsewhere."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from segsmith_shared.plans.presets import TrainingSpec
+from segsmith_shared.plans.styling import StylingSpec
 
 
-def autocast(device_type: str, spec: TrainingSpec) -> AbstractContextManager[object]:
-    """The context a training's forward pass runs in; weights, their average and the optimiser stay float32."""
+def autocast(device_type: str, spec: TrainingSpec | StylingSpec) -> AbstractContextManager[object]:
+    """The context a forward pass runs in; weights, their average, the optimiser and the picture stay float32."""
     if spec.precision == "float32" or not computes_in_bfloat16(device_type):
         return nullcontext()
     return torch.autocast(device_type, torch.bfloat16)

@@ -101,6 +101,9 @@ class StylingSpec(BaseModel):
     opening_kernel: Literal["even", "odd"] = "odd"
     paste_known: bool = Field(False, description="put the content back outside the redraw region, bit-equal")
     batch: int = Field(8, ge=1, le=1024)
+    precision: Literal["auto", "float32"] = Field(
+        "auto", description="auto is bfloat16 where the device computes in it"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -30,8 +30,9 @@ NO_PULL: dict[str, Any] = {f"{name}_weight": 0.0 for name in TERMS}
 def spec_of(**changed: Any) -> StylingSpec:
     """Six guided steps of ten, whose weights pull as written."""
     short = {"respaced_steps": 10, "skipped_steps": 4, "divergence_until": 3, "weights_scale_with_area": False}
+    exact = {"precision": "float32"}
     gentle = {f"{name}_weight": 1.0 for name in TERMS}
-    return StylingSpec().with_overrides(short | gentle | changed)
+    return StylingSpec().with_overrides(short | exact | gentle | changed)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from segsmith_shared.plans.styling import ModelCannotStyle, StylingSpec
 from segsmith_worker.diffusion.model import DiffusionModel
+from segsmith_worker.precision import computes_in_bfloat16
 from segsmith_worker.styling.guidance import StyleStep, Towers
 from segsmith_worker.styling.losses import TERMS
 from segsmith_worker.styling.style import StyleResult, label_dice, style
 
 SEEDS = [11, 22, 33]
-SHORT: dict[str, Any] = {"respaced_steps": 6, "skipped_steps": 2, "batch": 2, "divergence_until": 2}
+SHORT: dict[str, Any] = {"respaced_steps": 6, "skipped_steps": 2, "batch": 2, "divergence_until": 2, "precision": "float32"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ def test_a_network_that_is_told_the_cluster_styles_in_the_manner_of_the_one_it_i
     assert torch.equal(first[[0, 2]], mixed[[0, 2]])
     assert not torch.equal(first[1], mixed[1])
     assert not torch.equal(first, untold)
+
+
+def test_bfloat16_where_the_device_has_it_moves_a_picture_by_a_shade(model: DiffusionModel, scene: Scene) -> None:
+    exact, fast = scene.styled(model), scene.styled(model, precision="auto")
+    assert (fast.images.int() - exact.images.int()).abs().float().mean() < 2
+    assert torch.equal(fast.images, exact.images) != computes_in_bfloat16("cpu")
 
 
 def test_another_seed_gives_another_picture(model: DiffusionModel, scene: Scene) -> None:

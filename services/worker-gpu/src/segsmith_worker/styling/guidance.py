@@ -1,6 +1,7 @@
 """The guided reverse process: each step goes where the network points, and down the slope of what styling minimises."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ from segsmith_worker.diffusion.sampling import (
 )
 from segsmith_worker.diffusion.schedule import epsilon_from_x0, q_sample
 from segsmith_worker.diffusion.training import network_input
+from segsmith_worker.precision import autocast
 from segsmith_worker.styling.losses import (
     Term,
     contrast_positions,
@@ -100,6 +102,21 @@ class StyleBatch:
     def seen(self, x: Tensor) -> Tensor:
         """What the network is given of x (B, 4, H, W)."""
         return network_input(x, self.content, self.drawn if self.aware else None)
+
+    def fast(self) -> AbstractContextManager[object]:
+        """What the networks run in; whatever they give is turned back to float32, so that terms lose nothing."""
+        return autocast(self.content.device.type, self.spec)
+
+    def style_vectors(self, pictures: Tensor) -> Tensor:
+        """Of RGB (B, 3, H, W) in −1..1."""
+        with self.fast():
+            vectors = self.towers.style.vectors(_unit(pictures))
+        return vectors.float()
+
+    def texture_maps(self, pictures: Tensor) -> list[Tensor]:
+        with self.fast():
+            maps = self.towers.texture.maps(pictures)
+        return [each.float() for each in maps]
 
     def with_known(self, x: Tensor) -> Tensor:
         """x (B, 4, H, W) where it is drawn anew, the content elsewhere."""
@@ -201,17 +218,17 @@ def _blended(batch: StyleBatch, x: Tensor, levels: Levels, level: int) -> Tensor
 @torch.no_grad()
 def _fixed_vectors(batch: StyleBatch) -> tuple[Tensor | None, Tensor | None]:
     """The style vectors of target and content, computed once; None where no term reads them."""
-    spec, tower = batch.spec, batch.towers.style
-    target = tower.vectors(_unit(batch.target)) if spec.style_weight else None
-    content = tower.vectors(_unit(batch.content[:, :3])) if spec.divergence_weight else None
+    target = batch.style_vectors(batch.target) if batch.spec.style_weight else None
+    content = batch.style_vectors(batch.content[:, :3]) if batch.spec.divergence_weight else None
     return target, content
 
 
 def _evaluated(batch: StyleBatch, x: Tensor, levels: Levels, level: int) -> tuple[_Compared, Tensor]:
     """The step's one evaluation and everything compared, and the range output of the network."""
     alpha_bar, times = levels.alpha_bar(level), times_at(levels, level, x)
-    output, maps = batch.model.network.forward_with_encoder(batch.seen(x), times, batch.model.told)
-    x0, range_output = read_output(batch.model, x, output, levels, level)
+    with batch.fast():
+        output, maps = batch.model.network.forward_with_encoder(batch.seen(x), times, batch.model.told)
+    x0, range_output = read_output(batch.model, x, output.float(), levels, level)
     x0 = batch.with_known(x0)
     x_in = batch.mixed(x0, x, alpha_bar)
     with torch.no_grad():
@@ -234,11 +251,12 @@ def _features(
         return [], []
     encode = batch.model.network.encode
     if batch.spec.zecon_features == "x_in":
-        maps = encode(batch.seen(x_in), times, batch.model.told)
-    with torch.no_grad():
+        with batch.fast():
+            maps = encode(batch.seen(x_in), times, batch.model.told)
+    with torch.no_grad(), batch.fast():
         references = encode(batch.seen(reference), times, batch.model.told)
     stages = contrasted_stages(batch.model.preset.network, batch.spec.zecon_stages)
-    return [maps[stage] for stage in stages], [references[stage] for stage in stages]
+    return [maps[stage].float() for stage in stages], [references[stage].float() for stage in stages]
 
 
 def _terms(
@@ -249,7 +267,7 @@ def _terms(
     pictures = step.x_in[:, :3]
     diverges = bool(spec.divergence_weight) and step.level > spec.divergence_until
     if spec.style_weight or diverges:
-        vectors = batch.towers.style.vectors(_unit(pictures))
+        vectors = batch.style_vectors(pictures)
         if target_vectors is not None:
             terms["style"] = mean_squared_distance(vectors, target_vectors)
         if diverges and previous is not None:
@@ -274,8 +292,8 @@ def _texture(batch: StyleBatch, pictures: Tensor, content: Tensor) -> Tensor:
     if batch.spec.vgg_input == "unit":
         pictures, content = _unit(pictures), _unit(content)
     with torch.no_grad():
-        references = batch.towers.texture.maps(content)
-    return texture_distance(batch.towers.texture.maps(pictures), references)
+        references = batch.texture_maps(content)
+    return texture_distance(batch.texture_maps(pictures), references)
 
 
 def _within_reach(x: Tensor) -> Tensor:
