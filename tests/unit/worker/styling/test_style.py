@@ -15,7 +15,13 @@ from segsmith_worker.styling.losses import TERMS
 from segsmith_worker.styling.style import StyleResult, label_dice, style
 
 SEEDS = [11, 22, 33]
-SHORT: dict[str, Any] = {"respaced_steps": 6, "skipped_steps": 2, "batch": 2, "divergence_until": 2, "precision": "float32"}
+SHORT: dict[str, Any] = {
+    "respaced_steps": 6,
+    "skipped_steps": 2,
+    "batch": 2,
+    "divergence_until": 2,
+    "precision": "float32",
+}
 
 
 @dataclass(frozen=True)
