@@ -66,7 +66,7 @@ def test_a_file_is_fetched_kept_exported_and_imported_elsewhere(
     assert listed[UNPUBLISHED]["stored"]["pinned"] == "first import"
     assert "nobody could check" in " ".join(segsmith("weights", "list").stdout.split())
     shown = segsmith("weights", "show", UNPUBLISHED).stdout
-    assert all(words in shown for words in ("87 MB", "Apache-2.0", publisher.url, "nobody could check"))
+    assert all(words in shown for words in ("102 MB", "see the publisher", publisher.url, "nobody could check"))
     assert "on the server already" in segsmith("weights", "fetch", UNPUBLISHED).stderr
     assert segsmith("weights", "verify").exit_code == 0
     exported = segsmith("weights", "export", tmp_path / "bundle.tar", "--json")

@@ -157,7 +157,7 @@ _PINS = {
     "published digest": "as published",
     "digest that others print": "as others print it, not its publisher",
     "digest in the published name": "begins as its published name says",
-    "first import": "nobody could check: no digest is published, pinned from now on",
+    "first import": "nobody could check: no published digest is known, pinned from now on",
     "bundle": "as the bundle says",
 }
 

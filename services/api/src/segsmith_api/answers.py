@@ -276,7 +276,7 @@ class WeightsAnswer(Answer):
     file_name: str
     megabytes: int
     licence: str
-    published_sha256: str = Field(description="all or the first 8 digits; empty: printed nowhere")
+    published_sha256: str = Field(description="all or the first 8 digits; empty: not known")
     address: str
     used_for: str
     stored: StoredWeightsAnswer | None

@@ -1,7 +1,7 @@
 """The pretrained files segsmith knows by name: pure data, so that API and client list them without torch.
 
-A digest that is printed nowhere is pinned when its file first comes (`sha256` is empty), and every list says so. Layout
-and use are checked where the networks are, in `segsmith_worker.weight_layouts`.
+A digest that was not to be found is pinned when its file first comes (`sha256` is empty), and every list says so.
+Layout and use are checked where the networks are, in `segsmith_worker.weight_layouts`.
 """
 
 from collections.abc import Iterable
@@ -128,7 +128,9 @@ _ROWS = (
         file_name="vit_small_patch8_224.dino.safetensors",
         megabytes=87,
         licence="Apache-2.0",
-        address=f"{_HUGGING_FACE}/timm/vit_small_patch8_224.dino/resolve/main/model.safetensors",
+        sha256="e1b79616ce6d1b8dc3cc0d5952b6d0958356a189122882493e665d28f20654a0",
+        address=f"{_HUGGING_FACE}/timm/vit_small_patch8_224.dino/resolve/"
+        "06cd8ed4b3fcef6305223df082ef8c19bc775704/model.safetensors",
         used_for="features of styling, the smaller",
     ),
     PretrainedWeights(
@@ -136,7 +138,9 @@ _ROWS = (
         file_name="vit_base_patch8_224.dino.safetensors",
         megabytes=343,
         licence="Apache-2.0",
-        address=f"{_HUGGING_FACE}/timm/vit_base_patch8_224.dino/resolve/main/model.safetensors",
+        sha256="01be14b99784a4c0970a5703214513588daf27014e908ac7ea08967b7bd80f5f",
+        address=f"{_HUGGING_FACE}/timm/vit_base_patch8_224.dino/resolve/"
+        "57b4c6dac26b2cff845bfbed5bf37c9dd32ec496/model.safetensors",
         used_for="style and semantic divergence of styling",
     ),
     PretrainedWeights(
