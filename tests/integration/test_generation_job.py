@@ -11,12 +11,12 @@ from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import DatasetVersion, Generation, JobStatus, Origin, Pair
 from segsmith_shared.plans.specs import Recipe
 from segsmith_shared.storage.objects import ObjectStore
-from segsmith_shared.storage.pair_arrays import read_image, read_label
+from segsmith_shared.storage.pair_arrays import labels_of, read_image, read_label, read_squares
 from tests.fixtures.drawn_version import drawn_version
 from tests.fixtures.engine_room import EngineRoom, kill
 from tests.fixtures.generations import samples_of, submit_generation
 from tests.fixtures.pipelines import generation_of, jobs_of, submit
-from tests.fixtures.trainings import submit_training, tiny_preset
+from tests.fixtures.trainings import TINY, submit_training, tiny_preset
 
 SOURCES = 10
 SAMPLING = {"evaluations": 4, "batch": 4, "samples_per_source": 1}
@@ -82,12 +82,14 @@ def test_accepted_samples_become_one_set_whose_background_is_the_sources(
 
 
 @pytest.mark.timeout(400)
-def test_one_network_that_is_told_the_clusters_draws_for_all_of_them(
+def test_one_network_that_is_told_the_clusters_draws_for_all_of_them_to_labels_of_other_pairs(
     room: EngineRoom, engine: Engine, object_store: ObjectStore
 ) -> None:
     version_id = drawn_version(engine, object_store, SOURCES)
     room.service("segsmith_worker")
-    recipe = Recipe(strategy="conditioned", overrides={"sampling": {**SAMPLING, "guidance": 2.0}})
+    sampling = {**SAMPLING, "guidance": 2.0, "label": "exchanged"}
+    training = {**TINY["training"], "images_total": 400, "label_given_share": 0.5}
+    recipe = Recipe(strategy="conditioned", overrides={"sampling": sampling, "training": training})
     pipeline_id = submit(room, version_id, recipe)
     (job,) = jobs_of(room, pipeline_id, "generate")
     assert room.until_ended(job.id, timeout_seconds=240).status == JobStatus.SUCCEEDED, room.logs()
@@ -97,3 +99,10 @@ def test_one_network_that_is_told_the_clusters_draws_for_all_of_them(
     assert len({sample.model_id for sample in samples}) == 1
     assert {sample.cluster for sample in samples} == {0, 1}
     assert {sample.evaluations for sample in samples} == {2 * SAMPLING["evaluations"]}
+    with session_scope(engine) as session:
+        pairs = {str(p.id): p for p in session.exec(select(Pair).where(Pair.version_id == version_id))}
+    for sample in samples:
+        other = pairs[sample.provenance["label_pair_id"]]
+        assert other.id != sample.source_pair_id
+        (given,) = labels_of(read_squares(object_store, [other], 32, "squash"))
+        assert np.array_equal(read_label(object_store.get_bytes(sample.label_digest)), given)

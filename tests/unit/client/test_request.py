@@ -118,3 +118,23 @@ def test_published_clusterings_are_read_by_k(tmp_path: Path) -> None:
     file.write_text("[]")
     with pytest.raises(InvalidInput):
         read_clusters(file, 2)
+
+
+def test_what_a_model_must_have_learned_for_a_request_is_trained_for() -> None:
+    background, own = (
+        pipeline_spec(options, PAIRS, TESTS).recipes[0].overrides
+        for options in (RunOptions(redraw="background"), RunOptions(label="own"))
+    )
+    assert background == {"sampling.redraw": "background", "training.region_background_share": 0.3}
+    assert own == {"sampling.label": "own", "training.label_given_share": 0.3}
+    paper = pipeline_spec(RunOptions(preset="paper-256-2023", label="own"), PAIRS, TESTS)
+    assert paper.recipes[0].overrides == {"sampling.label": "own"}
+
+
+def test_styling_adds_arms_that_train_on_the_styled_set() -> None:
+    plain, styled = (pipeline_spec(RunOptions(styling=given), PAIRS, TESTS) for given in (None, {"batch": 4}))
+    assert plain.recipes[0].styling is None
+    assert styled.recipes[0].styling == {"batch": 4}
+    assert {arm.name: arm.sets for arm in styled.segmentation.arms}["real + styled"] == ("Styled-Diff-1",)
+    with pytest.raises(InvalidInput, match="colour"):
+        pipeline_spec(RunOptions(styling={"colour": 1}), PAIRS, TESTS)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -32,6 +32,12 @@ PAPER_PRESET = "paper-256-2023"
 PAPER_SEGMENTATION_PRESET = "paper-256"
 
 
+Redraw = Literal["lesion", "background", "full"]
+LabelSource = Literal["drawn", "own", "exchanged"]
+LEARNED_SHARE = 0.3
+"""Of the images of an inpainting-aware training, for what its presets do not train for."""
+
+
 @dataclass(frozen=True)
 class HeldOutFolder:
     """Held-out pairs: `NAME=FOLDER` or `NAME=FOLDER:IDS`."""
@@ -51,6 +57,8 @@ class RunOptions:
     seed: int = 0
     strategy: Strategy = "per_cluster"
     samples_per_source: int | None = None
+    redraw: Redraw | None = None
+    label: LabelSource | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, list[str]] | None = None
     beside_paper: int | None = None
@@ -68,7 +76,7 @@ class RunOptions:
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
     """The request. Raises InvalidInput naming each value beyond its limits, or the problem of an unknown preset."""
-    overrides = dict(options.overrides)
+    overrides = _learned_for(options) | dict(options.overrides)
     if options.samples_per_source is not None:
         overrides["sampling.samples_per_source"] = options.samples_per_source
     tests = tuple(tests)
@@ -117,6 +125,18 @@ def _recipe(options: RunOptions, overrides: dict[str, Any]) -> Recipe:
     )
 
 
+def _learned_for(options: RunOptions) -> dict[str, Any]:
+    """What to redraw, and the training that an inpainting-aware model needs for it, where one is trained."""
+    wanted = {name: value for name in ("redraw", "label") if (value := getattr(options, name)) is not None}
+    overrides: dict[str, Any] = {f"sampling.{name}": value for name, value in wanted.items()}
+    if not options.models and preset_named(options.preset).training.inpainting_aware:
+        if options.redraw in {"background", "full"}:
+            overrides[f"training.region_{options.redraw}_share"] = LEARNED_SHARE
+        if options.label in {"own", "exchanged"}:
+            overrides["training.label_given_share"] = LEARNED_SHARE
+    return overrides
+
+
 def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
     """The paper's way beside ours: same network, unconditional ε and RePaint's jumps, as much training altogether.
 
@@ -131,7 +151,12 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
         "sampling": paper.sampling.model_dump(mode="json") | kept,
     }
     images_total = models * preset.training.images_total + preset.training.warm_start_images
-    unconditional = {"inpainting_aware": False, "images_total": images_total, "warm_start_images": 0}
+    unconditional = {
+        "inpainting_aware": False,
+        "label_given_share": 0.0,
+        "images_total": images_total,
+        "warm_start_images": 0,
+    }
     overrides["training"] |= unconditional
     return Recipe(name=PAPER, overrides=overrides, strategy="full", source_limit=source_limit)
 

@@ -13,6 +13,8 @@ from segsmith.command.invocation import Invocation, Shown, command
 from segsmith.command.pipeline import plan_in_words, shown_results
 from segsmith.command.request import (
     HeldOutFolder,
+    LabelSource,
+    Redraw,
     RunOptions,
     parse_override,
     parse_test,
@@ -62,6 +64,13 @@ def run(
     segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
     ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
+    redraw: Annotated[
+        Redraw | None, typer.Option(help="The lesion, the background around it (RePolyp), or the full picture.")
+    ] = None,
+    label: Annotated[
+        LabelSource | None,
+        typer.Option(help="Labels drawn with the picture, or given: own, or exchanged with others'."),
+    ] = None,
     styling: Annotated[bool, typer.Option("--styling", help="Also style the sets after their sources.")] = False,
     styling_set: Annotated[
         list[str] | None,
@@ -98,6 +107,8 @@ def run(
         seed=seed,
         strategy=strategy,
         samples_per_source=samples_per_source,
+        redraw=redraw,
+        label=label,
         overrides=dict(map(parse_override, set_ or [])),
         clusters=read_clusters(clusters, k) if clusters else None,
         beside_paper=beside_paper,

@@ -127,6 +127,7 @@ def plan_pipeline(
     presets = {recipe.name: preset_of(spec, recipe, models) for recipe in spec.recipes}
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name], models)
+        _check_labels(recipe, presets[recipe.name])
     _check_size(spec, source_count)
     _check_names(spec)
     plan = PipelinePlan()
@@ -194,6 +195,14 @@ def _check_size(spec: PipelineSpec, source_count: int) -> None:
         )
 
 
+def _check_labels(recipe: Recipe, preset: Preset) -> None:
+    if recipe.labels_from is not None and preset.sampling.label != "exchanged":
+        raise InvalidInput(
+            f"Recipe {recipe.name} names labels to draw to, but draws its own.",
+            hint="Set sampling.label to `exchanged`, or leave labels_from out.",
+        )
+
+
 def _check_guidance(recipe: Recipe, preset: Preset, models: Mapping[UUID, StoredModel]) -> None:
     told = recipe.strategy == "conditioned" or any(models[model_id].told_clusters for model_id in recipe.model_ids)
     if preset.sampling.guidance != 1 and not told:
@@ -238,6 +247,7 @@ def _plan_recipes(
                 strategy=recipe.strategy,
                 model_ids=recipe.model_ids,
                 source_limit=recipe.source_limit,
+                labels_from=recipe.labels_from,
                 seed=seed_for(spec.seed, f"generation {recipe.name}"),
             ),
         )

@@ -88,7 +88,10 @@ class TrainingSpec(_Frozen):
 
     `warm_start_images`: before the clusters' networks, one on all pairs sees so many images, and theirs go on from its
     averaged weights; 0 starts each anew. `cluster_dropout` is the share of images that a network which is told clusters
-    sees without. `precision` auto is bfloat16 where the device computes in it.
+    sees without. `precision` auto is bfloat16 where the device computes in it. `crop_share` of the images are seen as
+    random parts of a picture, each side at least `crop_side_low` of it. `lesion_balance` moves the loss from every pixel
+    counting alike (0) to lesion and surroundings counting alike (1), whatever the lesion's size. `label_given_share` of
+    the images come with their label known, so that a model can draw to a given label.
     """
 
     recipe: str = Field(max_length=40)
@@ -111,6 +114,10 @@ class TrainingSpec(_Frozen):
     region_ellipse_share: float = Field(ge=0, le=1)
     region_background_share: float = Field(ge=0, le=1)
     region_full_share: float = Field(ge=0, le=1)
+    crop_share: float = Field(0.0, ge=0, le=1)
+    crop_side_low: float = Field(0.6, ge=0.2, le=1)
+    lesion_balance: float = Field(0.0, ge=0, le=1)
+    label_given_share: float = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _check_regions(self) -> Self:
@@ -125,12 +132,14 @@ class SamplingSpec(_Frozen):
     """How pairs are generated. `ancestral_known_clean` reads `evaluations`, the others respaced steps and jumps.
 
     `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
-    one visit means no jumps. `guidance` is for models that are told the cluster: 1 is what they learned, more
-    exaggerates it and doubles the cost.
+    one visit means no jumps. `label` says what the lesion's shape is: `drawn` with the picture, or given: the source's
+    `own`, or one `exchanged` for it, another pair's. `guidance` is for models that are told the cluster: 1 is what they
+    learned, more exaggerates it and doubles the cost.
     """
 
     sampler: Literal["repaint", "blended", "ancestral_known_clean"]
     redraw: Literal["lesion", "background", "full"]
+    label: Literal["drawn", "own", "exchanged"] = "drawn"
     evaluations: int = Field(ge=2, le=4000)
     stochasticity: float = Field(ge=0, le=1)
     guidance: float = Field(ge=0, le=20)
@@ -166,6 +175,23 @@ class Preset(_Frozen):
             raise ValueError("repaint walks a linear chain; the cosine process is sampled by blended")
         if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
             raise ValueError("respaced_steps must not exceed timesteps")
+        return self
+
+    @model_validator(mode="after")
+    def _check_what_was_learned(self) -> Self:
+        """An inpainting-aware model draws only what it saw in training; any other draws whatever is left unknown."""
+        training, sampling = self.training, self.sampling
+        if sampling.label != "drawn" and sampling.redraw != "lesion":
+            raise ValueError("a given label goes with redraw lesion")
+        if not training.inpainting_aware:
+            if training.label_given_share:
+                raise ValueError("label_given_share is for inpainting_aware models; the others need no training for it")
+            return self
+        shares = {"background": training.region_background_share, "full": training.region_full_share}
+        if shares.get(sampling.redraw, 1) == 0:
+            raise ValueError(f"redraw {sampling.redraw} needs training.region_{sampling.redraw}_share above 0")
+        if sampling.label != "drawn" and training.label_given_share == 0:
+            raise ValueError(f"label {sampling.label} needs training.label_given_share above 0")
         return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "Preset":

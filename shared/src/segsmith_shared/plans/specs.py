@@ -80,6 +80,9 @@ class Recipe(Frozen):
     model_ids: tuple[UUID, ...] = Field((), max_length=1000, description="for strategy `imported`: whose models draw")
     warm_start_model_id: UUID | None = None
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
+    labels_from: PartRef | None = Field(
+        None, description="pairs whose labels are exchanged for the sources' own, e.g. drawn by hand; else the sources'"
+    )
     styling: dict[str, Any] | None = Field(
         None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
     )
@@ -295,6 +298,7 @@ class GenerationOrder(Frozen):
     model_ids: tuple[UUID, ...] = ()
     source_limit: int | None
     seed: Seed
+    labels_from: PartRef | None = None
     styling: StylingOrder | None = None
 
 

@@ -16,6 +16,7 @@ from segsmith_shared.plans.specs import (
     Recipe,
     SegmentationStudySpec,
 )
+from segsmith_shared.plans.styling import ModelCannotStyle, StylingOverrideRejected
 from segsmith_shared.problems import InvalidInput
 
 PAIRS = PartRef(version_id=uuid4())
@@ -187,3 +188,45 @@ def test_a_typo_in_a_request_is_noticed() -> None:
 def test_two_recipes_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="same name"):
         PipelineSpec(pairs=PAIRS, recipes=(Recipe(), Recipe()))
+
+
+def test_labels_to_draw_to_are_refused_where_none_are_exchanged() -> None:
+    with pytest.raises(InvalidInput, match="draws its own"):
+        planned(recipes=(Recipe(labels_from=PAIRS),))
+
+
+STYLED = Recipe(styling={"batch": 4}, generate_jobs=2, overrides={"sampling.samples_per_source": 2})
+
+
+def test_styled_sets_wait_for_the_plain_ones_and_are_evaluated_beside_them() -> None:
+    plan = planned(recipes=(STYLED,), segmentation=None)
+    generate = {job.id for job in plan.jobs if job.kind == "generate"}
+    style = [job for job in plan.jobs if job.kind == "style"]
+    assert [set(job.needs) for job in style] == [generate, generate]
+    assert [g.recipe for g in plan.generations] == ["Diff", "Styled-Diff"]
+    evaluated = {job.name: set(job.needs) for job in plan.jobs if job.kind == "evaluate"}
+    assert evaluated["evaluate Styled-Diff-2"] == {job.id for job in style}
+    assert evaluated.keys() == {f"evaluate {name}-{n}" for name in ("Diff", "Styled-Diff") for n in (1, 2)}
+    assert amount(plan, "Styled-Diff: each sample", "U-Net evaluations") == 120
+
+
+def test_samples_that_will_be_left_out_are_not_styled() -> None:
+    plan = planned(recipes=(STYLED,), segmentation=None, drop_near_copies=True)
+    checks = {job.id for job in plan.jobs if job.kind == "evaluate" and "Styled" not in job.name}
+    assert all(set(job.needs) == checks for job in plan.jobs if job.kind == "style")
+
+
+def test_a_styling_that_cannot_be_is_refused_before_anything_runs() -> None:
+    with pytest.raises(StylingOverrideRejected, match="steps"):
+        planned(recipes=(Recipe(styling={"steps": 3}),))
+    with pytest.raises(ModelCannotStyle, match="whole-picture"):
+        planned(recipes=(Recipe(styling={"extent": "picture"}),))
+    with pytest.raises(InvalidInput, match="both called"):
+        planned(recipes=(Recipe(styling={}), Recipe(name="Styled-Diff")))
+
+
+def test_an_arm_may_train_on_styled_pairs() -> None:
+    study = SegmentationStudySpec(seeds=1, arms=(ArmSpec(name="styled", real=False, sets=("Styled-Diff-1",)),))
+    plan = planned(recipes=(Recipe(styling={}),), segmentation=study)
+    (segment,) = (job for job in plan.jobs if job.kind == "segment")
+    assert set(segment.needs) == {job.id for job in plan.jobs if job.kind == "style"}

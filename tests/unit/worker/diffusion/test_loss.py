@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from scipy import stats
 
-from segsmith_worker.diffusion.loss import byte_log_likelihood, hybrid_loss, mean_inside, normal_divergence
+from segsmith_worker.diffusion.loss import balanced, byte_log_likelihood, hybrid_loss, mean_inside, normal_divergence
 from segsmith_worker.diffusion.schedule import linear_schedule, q_sample
 from segsmith_worker.randomness import generator_for
 
@@ -85,3 +86,34 @@ def test_only_the_region_counts_and_every_image_counts_alike() -> None:
     region[0, :, :2], region[1, :, 0, 0] = 1, 1
     assert mean_inside(values, region).tolist() == [1, 3]
     assert mean_inside(values, None).tolist() == [50.5, 151.5]
+
+
+def test_a_region_per_channel_leaves_channels_out() -> None:
+    values = torch.tensor([1.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+    of_first = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+    assert mean_inside(values, of_first).tolist() == [1]
+
+
+def test_balanced_a_small_lesion_weighs_as_much_as_all_around_it() -> None:
+    lesion = torch.zeros(1, 1, 10, 10, dtype=torch.bool)
+    lesion[..., :1, :] = True
+    counted = torch.ones(1, 1, 10, 10)
+    weights = balanced(lesion, counted, 1.0)
+    assert weights[lesion].sum().item() == pytest.approx(50)
+    assert weights[~lesion].sum().item() == pytest.approx(50)
+    half = balanced(lesion, counted, 0.5)
+    assert half[lesion].sum().item() == pytest.approx(30)
+    assert torch.equal(balanced(lesion, counted, 0.0), counted)
+
+
+def test_balanced_weights_have_mean_one_over_what_counts_and_a_few_pixels_do_not_take_over() -> None:
+    lesion = torch.zeros(1, 1, 20, 20, dtype=torch.bool)
+    lesion[..., 5, 5] = True
+    counted = torch.zeros(1, 1, 20, 20)
+    counted[..., :15, :] = 1
+    weights = balanced(lesion, counted, 1.0)
+    assert weights[counted == 0].sum() == 0
+    assert weights.sum().item() == pytest.approx(300, rel=1e-4)
+    assert weights[lesion].item() < 20
+    none = balanced(torch.zeros_like(lesion), counted, 1.0)
+    assert none[counted == 1].std() == pytest.approx(0, abs=1e-6)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_worker.diffusion.batches import index_at
 from segsmith_worker.diffusion.ema import decay_at
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.training import (
@@ -14,7 +15,6 @@ from segsmith_worker.diffusion.training import (
     NoTrainingPairs,
     StepReport,
     TrainingState,
-    _index_at,
     learning_rate_at,
     train,
 )
@@ -111,7 +111,7 @@ def test_micro_batches_of_unequal_size_add_up_to_the_whole_batch(pairs: Tensor) 
 
 
 def test_every_round_shows_each_pair_once_in_a_new_order() -> None:
-    rounds = [[_index_at(3, 5 * lap + place, 5) for place in range(5)] for lap in range(10)]
+    rounds = [[index_at(3, 5 * lap + place, 5) for place in range(5)] for lap in range(10)]
     assert all(sorted(seen) == [0, 1, 2, 3, 4] for seen in rounds)
     assert len({tuple(seen) for seen in rounds}) > 5
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.cost import evaluations_per_sample
-from segsmith_shared.plans.presets import Preset, SamplingSpec, preset_named
+from segsmith_shared.plans.presets import Preset, PresetOverrideRejected, SamplingSpec, preset_named
+from segsmith_worker.diffusion.memory import OutOfDeviceMemory
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import SamplingReport, sample_unconditionally
 from segsmith_worker.diffusion.training import TrainingState, train
@@ -21,6 +22,7 @@ from segsmith_worker.inpainting.redraw import (
     choose_cluster,
     redraw,
 )
+from segsmith_worker.inpainting.regions import redraw_regions
 
 NETWORK = {
     "side_px": 16,
@@ -31,7 +33,12 @@ NETWORK = {
     "head_channels": 16,
     "norm_groups": 8,
 }
-ANY_REGION = {"region_ellipse_share": 0.2, "region_background_share": 0.2, "region_full_share": 0.2}
+ANY_REGION = {
+    "region_ellipse_share": 0.2,
+    "region_background_share": 0.2,
+    "region_full_share": 0.2,
+    "label_given_share": 0.3,
+}
 AWARE = preset_named("tiny-cpu").with_overrides(
     {
         "network": NETWORK,
@@ -213,6 +220,28 @@ def test_a_label_away_from_the_redrawn_region_is_rejected(paper: DiffusionModel,
         assert (reason == RejectionReason.LABEL_OUTSIDE_REGION) == (bool(label.any()) and not touches)
 
 
+@pytest.mark.parametrize("source", ["own", "exchanged"])
+def test_a_given_label_is_drawn_to_and_stays_as_it_is(model: DiffusionModel, sources: Tensor, source: str) -> None:
+    others = sources[[1, 2, 3, 4, 5, 6, 7, 0], 3] >= 128
+    given = others if source == "exchanged" else sources[:, 3] >= 128
+    spec = spec_of(model, label=source)
+    result = redraw(model, sources, SEEDS, spec, labels=others if source == "exchanged" else None)
+    assert torch.equal(result.labels, given)
+    union = torch.from_numpy(redraw_regions((given | (sources[:, 3] >= 128)).numpy(), spec))
+    assert torch.equal(result.redraw_regions, union)
+    assert all(result.accepted)
+    drawn = redraw(model, sources, SEEDS, spec_of(model))
+    assert not torch.equal(result.images, drawn.images)
+    assert (result.images != sources[:, :3])[union[:, None].expand(-1, 3, -1, -1)].float().mean() > 0.5
+
+
+def test_labels_are_given_just_where_they_are_exchanged(model: DiffusionModel, sources: Tensor) -> None:
+    with pytest.raises(ValueError, match="exchanged"):
+        redraw(model, sources, SEEDS, spec_of(model), labels=sources[:, 3] >= 128)
+    with pytest.raises(ValueError, match="exchanged"):
+        redraw(model, sources, SEEDS, spec_of(model, label="exchanged"))
+
+
 def test_a_model_is_not_sampled_in_a_way_it_was_not_trained_for(
     aware: DiffusionModel, paper: DiffusionModel, sources: Tensor
 ) -> None:
@@ -221,6 +250,13 @@ def test_a_model_is_not_sampled_in_a_way_it_was_not_trained_for(
     with pytest.raises(ModelCannotRedraw, match="repaint"):
         redraw(paper, sources, SEEDS, AWARE.sampling)
     lesions_only = AWARE.with_overrides({"training.region_background_share": 0.0})
+    with pytest.raises(PresetOverrideRejected, match="region_background_share above 0"):
+        lesions_only.with_overrides({"sampling.redraw": "background"})
+    untaught = AWARE.with_overrides({"training.label_given_share": 0.0})
+    with pytest.raises(PresetOverrideRejected, match="label_given_share above 0"):
+        untaught.with_overrides({"sampling.label": "own"})
+    with pytest.raises(ModelCannotRedraw, match="given label"):
+        redraw(DiffusionModel(aware.network, untaught, ""), sources, SEEDS, spec_of(aware, label="own"))
     narrow = DiffusionModel(aware.network, lesions_only, aware.weights)
     with pytest.raises(ModelCannotRedraw, match="background"):
         redraw(narrow, sources, SEEDS, spec_of(aware, redraw="background"))
@@ -246,3 +282,36 @@ def test_random_cluster_choice_draws_each_cluster_about_equally_and_repeats() ->
     assert min(np.bincount(chosen, minlength=4)) > 100
     own = spec.model_copy(update={"cluster_choice": "own"})
     assert choose_cluster(5, 1, 1, 3, 4, own) == 3
+
+
+def holding(model: DiffusionModel, most: int, batches: list[int]) -> DiffusionModel:
+    """The same model on a device that holds at most so many pictures at once."""
+    again = DiffusionModel.from_tensors(model.preset, model.network.state_dict())
+
+    def weigh(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if len(arguments[0]) > most:
+            raise torch.OutOfMemoryError
+        batches.append(len(arguments[0]))
+
+    again.network.register_forward_pre_hook(weigh)
+    return again
+
+
+def test_where_memory_runs_out_fewer_sources_are_redrawn_at_once_to_the_same_samples(
+    model: DiffusionModel, sources: Tensor
+) -> None:
+    batches: list[int] = []
+    told: list[int] = []
+    tight = holding(model, 2, batches)
+    result = redraw(tight, sources, SEEDS, spec_of(model, batch=8), on_smaller_batch=told.append)
+    assert told == [4, 2]
+    assert set(batches) == {2}
+    assert len(result.accepted) == 8
+    assert_equal(result, redraw(model, sources, SEEDS, spec_of(model, batch=2)), list(range(8)))
+    roomy = redraw(model, sources, SEEDS, spec_of(model, batch=8))
+    assert (result.mask_channel - roomy.mask_channel).abs().max() < 1e-3
+
+
+def test_a_model_that_fits_no_device_says_what_to_do(aware: DiffusionModel, sources: Tensor) -> None:
+    with pytest.raises(OutOfDeviceMemory, match="One picture at a time"):
+        redraw(holding(aware, 0, []), sources, SEEDS, spec_of(aware))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segsmith_shared.plans.styling import ModelCannotStyle, StylingSpec
 from segsmith_worker.diffusion.model import DiffusionModel
+from segsmith_worker.diffusion.unet import UNet
 from segsmith_worker.precision import computes_in_bfloat16
 from segsmith_worker.styling.guidance import StyleStep, Towers
 from segsmith_worker.styling.losses import TERMS
@@ -79,6 +80,26 @@ def test_bfloat16_where_the_device_has_it_moves_a_picture_by_a_shade(model: Diff
     exact, fast = scene.styled(model), scene.styled(model, precision="auto")
     assert (fast.images.int() - exact.images.int()).abs().float().mean() < 2
     assert torch.equal(fast.images, exact.images) != computes_in_bfloat16("cpu")
+
+
+def test_a_batch_too_large_for_memory_is_styled_in_halves(
+    model: DiffusionModel, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, told = scene.styled(model, batch=1), list[int]()
+    evaluate = type(model.network).forward_with_encoder
+
+    def of_one(network: UNet, x: Tensor, *others: Any) -> tuple[Tensor, list[Tensor]]:
+        if len(x) > 1:
+            raise torch.OutOfMemoryError
+        return evaluate(network, x, *others)
+
+    monkeypatch.setattr(UNet, "forward_with_encoder", of_one)
+    spec = StylingSpec().with_overrides(SHORT | {"batch": 4})
+    halves = style(
+        model, scene.towers, scene.contents, scene.targets, scene.regions, SEEDS, spec, on_smaller_batch=told.append
+    )
+    assert told == [2, 1]
+    assert torch.equal(halves.images, whole.images)
 
 
 def test_another_seed_gives_another_picture(model: DiffusionModel, scene: Scene) -> None:

@@ -15,6 +15,7 @@ from segsmith_worker.diffusion.schedule import (
 
 _HALF_BIN = 1 / 255
 """Half the distance of two byte values on [−1, 1]."""
+_SMALLEST_SHARE = 0.05
 
 
 def hybrid_loss(
@@ -62,8 +63,25 @@ def byte_log_likelihood(x: Tensor, mean: Tensor, log_deviation: Tensor) -> Tenso
 
 
 def mean_inside(values: Tensor, redraw_region: Tensor | None) -> Tensor:
-    """Mean of values (B, C, H, W) over all channels of the region's pixels (B, 1, H, W), or of all: (B,)."""
+    """Mean of values (B, C, H, W) over all channels of the region's pixels (B, 1, H, W), or of all: (B,).
+
+    A region (B, C, H, W) says it for each channel; one with values other than 0 and 1 weighs.
+    """
     if redraw_region is None:
         return values.mean(dim=(1, 2, 3))
-    count = redraw_region.sum(dim=(1, 2, 3)).clamp_min(1) * values.shape[1]
-    return (values * redraw_region).sum(dim=(1, 2, 3)) / count
+    counted = redraw_region.expand_as(values)
+    return (values * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3)).clamp_min(1)
+
+
+def balanced(lesions: Tensor, counted: Tensor, strength: float) -> Tensor:
+    """Weights for the counted pixels (B, 1, H, W), mean 1: with strength 1 lesion and surroundings weigh alike.
+
+    After the idea of ArSDM (Du et al. 2023), which weighs each by the other's share. A lesion of less than a twentieth
+    counts as one, so that a handful of pixels does not make the whole gradient. Lesions bool (B, 1, H, W).
+    """
+    pixels = counted.sum(dim=(1, 2, 3), keepdim=True).clamp_min(1)
+    share = (counted * lesions).sum(dim=(1, 2, 3), keepdim=True) / pixels
+    within = share.clamp(_SMALLEST_SHARE, 1 - _SMALLEST_SHARE)
+    weights = torch.where(lesions, 0.5 / within, 0.5 / (1 - within))
+    weights = weights / ((weights * counted).sum(dim=(1, 2, 3), keepdim=True) / pixels).clamp_min(_SMALLEST_SHARE)
+    return counted * (1 + strength * (weights - 1))

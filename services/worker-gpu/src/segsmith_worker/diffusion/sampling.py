@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segsmith_worker.device import to_device
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.schedule import (
     LinearSchedule,
@@ -77,7 +78,7 @@ def evaluate(
 
 def times_at(levels: Levels, level: int, x_t: Tensor) -> Tensor:
     """What the network is told of the level, for each row of x_t: (B,)."""
-    return levels.model_times[level].expand(len(x_t)).to(x_t.device)
+    return torch.full((len(x_t),), float(levels.model_times[level]), dtype=torch.float64, device=x_t.device)
 
 
 def read_output(
@@ -105,14 +106,14 @@ def step_log_variance(range_output: Tensor, chain: LinearSchedule, level: int) -
     """log Σ of one ancestral step: learned (B, 4, H, W), or log β̃ as a scalar where none is learned."""
     if range_output.shape[1] > 0:
         return learned_log_variance(range_output, chain, level)
-    return posterior_log_variance(chain)[level].to(range_output)
+    return posterior_log_variance(chain)[level].to(range_output.dtype)
 
 
 def ddim_step(
     x_t: Tensor, x0: Tensor, alpha_bar: Tensor, next_alpha_bar: Tensor, noise: Tensor, stochasticity: float
 ) -> Tensor:
     """One step to a cleaner level (Song et al. 2021, eq. 12 and 16): η = 0 is deterministic, η = 1 ancestral."""
-    alpha_bar, next_alpha_bar = alpha_bar.to(x_t), next_alpha_bar.to(x_t)
+    alpha_bar, next_alpha_bar = alpha_bar.to(x_t.dtype), next_alpha_bar.to(x_t.dtype)
     variance = (1 - next_alpha_bar) / (1 - alpha_bar) * (1 - alpha_bar / next_alpha_bar) * stochasticity**2
     direction = (1 - next_alpha_bar - variance).clamp_min(0).sqrt()
     epsilon = epsilon_from_x0(x_t, x0, alpha_bar)
@@ -143,7 +144,7 @@ def sample_unconditionally(
 
 def noise_like(model: DiffusionModel, seeds: Sequence[int], purpose: str, *position: int) -> Tensor:
     """Noise (len(seeds), 4, side, side) on the model's device; each row depends on its own seed."""
-    return normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)).to(model.device)
+    return to_device(normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)), model.device)
 
 
 def report(on_evaluation: OnEvaluation | None, done: int, total: int) -> None:

@@ -22,6 +22,10 @@ class LinearSchedule:
     def steps(self) -> int:
         return len(self.betas)
 
+    def to(self, device: torch.device) -> "LinearSchedule":
+        """The same on another device, for levels that are there."""
+        return LinearSchedule(self.betas.to(device), self.alphas_bar.to(device), self.model_times.to(device))
+
     @property
     def alphas_bar_before(self) -> Tensor:
         """ᾱ one level earlier; 1 before the first."""
@@ -112,6 +116,8 @@ def epsilon_from_x0(x_t: Tensor, x0: Tensor, alpha_bar: Tensor) -> Tensor:
 
 
 def _as_column(values: Tensor, like: Tensor) -> Tensor:
-    """Per-sample numbers (B,) as (B, 1, 1, 1), or one number as (), in the dtype and on the device of `like`."""
-    values = values.to(like)
-    return values.reshape(-1, *[1] * (like.ndim - 1)) if values.ndim else values
+    """Per-sample numbers (B,) as (B, 1, 1, 1), on the device of `like`, or one number as (), where it is; in its dtype.
+
+    One number on the CPU goes with tensors of any device, and copying it to CUDA would hold the host.
+    """
+    return values.to(like).reshape(-1, *[1] * (like.ndim - 1)) if values.ndim else values.to(like.dtype)

@@ -1,7 +1,8 @@
 """Training, one step after another: a function of (seed, images seen), so that a cut and resumed run is bit-equal."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,21 +12,19 @@ from torch import Tensor
 
 from segsmith_shared.plans.presets import Preset, TrainingSpec
 from segsmith_shared.problems import Problem
-from segsmith_shared.randomness import numpy_generator_for, seed_for
+from segsmith_worker.diffusion.batches import DrawnBatch, Feed, TrainingPairs
 from segsmith_worker.diffusion.ema import decay_at, update_average
-from segsmith_worker.diffusion.loss import hybrid_loss, mean_inside
+from segsmith_worker.diffusion.execution import Execution, Gradients
+from segsmith_worker.diffusion.loss import balanced, hybrid_loss, mean_inside
 from segsmith_worker.diffusion.model import CLUSTER_TABLE, clusters_told
 from segsmith_worker.diffusion.schedule import (
+    LinearSchedule,
     alpha_bar_from_log_snr,
     cosine_log_snr,
-    linear_schedule,
     q_sample,
     v_target,
 )
 from segsmith_worker.diffusion.unet import UNet, new_network
-from segsmith_worker.inpainting.regions import training_regions
-from segsmith_worker.precision import autocast
-from segsmith_worker.randomness import generator_for
 
 
 class NonFiniteLoss(Problem):
@@ -59,13 +58,21 @@ OnStep = Callable[[StepReport], bool | None]
 
 @dataclass
 class TrainingState:
-    """Everything a training carries from step to step: raw weights, their moving average, the optimiser, the counts."""
+    """Everything a training carries from step to step: raw weights, their moving average, the optimiser, the counts.
+
+    `micro_batch` is how many images pass the network at once: the preset's, or fewer once memory did not suffice.
+    """
 
     network: UNet
     average: UNet
     optimiser: torch.optim.AdamW
     step: int
     images_seen: int
+    micro_batch: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     @classmethod
     def start(
@@ -84,7 +91,8 @@ class TrainingState:
         if warm_start is not None:
             _carry_over(network, warm_start)
         network.to(device)
-        return cls(network, _frozen_copy(network), _optimiser_of(network, preset.training), step=0, images_seen=0)
+        optimiser = _optimiser_of(network, preset.training)
+        return cls(network, _frozen_copy(network), optimiser, 0, 0, preset.training.micro_batch)
 
     @classmethod
     def from_tensors(cls, preset: Preset, tensors: Mapping[str, Tensor], device: str = "cpu") -> Self:
@@ -93,14 +101,13 @@ class TrainingState:
         state = cls.start(preset, seed=0, device=device, clusters=clusters_told(averages))
         state.network.load_state_dict(_with_prefix(tensors, "network."))
         state.average.load_state_dict(averages)
-        state.step, state.images_seen = (int(count) for count in tensors["progress"])
+        state.step, state.images_seen, state.micro_batch = (int(count) for count in tensors["progress"])
         if state.step:
             for name, parameter in state.network.named_parameters():
-                state.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(state.step), device=parameter.device),
-                    "exp_avg": torch.empty_like(parameter).copy_(tensors[f"first_moment.{name}"]),
-                    "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"second_moment.{name}"]),
-                }
+                moments = state.optimiser.state[parameter]
+                moments["step"].fill_(state.step)
+                moments["exp_avg"].copy_(tensors[f"first_moment.{name}"])
+                moments["exp_avg_sq"].copy_(tensors[f"second_moment.{name}"])
         return state
 
     def to_tensors(self) -> dict[str, Tensor]:
@@ -112,7 +119,7 @@ class TrainingState:
                 moments = self.optimiser.state[parameter]
                 tensors[f"first_moment.{name}"] = _copied(moments["exp_avg"])
                 tensors[f"second_moment.{name}"] = _copied(moments["exp_avg_sq"])
-        return tensors | {"progress": torch.tensor([self.step, self.images_seen])}
+        return tensors | {"progress": torch.tensor([self.step, self.images_seen, self.micro_batch])}
 
 
 def train(
@@ -124,20 +131,26 @@ def train(
     until_images_seen: int,
     clusters: Sequence[int] | None = None,
     on_step: OnStep | None = None,
+    execution: Execution | None = None,
 ) -> TrainingState:
     """Train in place, whole batches at a time, until at least `until_images_seen`; returns the same state.
 
     `pairs` is uint8 (n, 4, H, W): red, green, blue, label 0 or 255. A batch larger than n goes round the pairs, and
     images are counted as often as they are seen. `clusters` is each pair's, for a network that is told them; one in
-    `1 / cluster_dropout` images comes without, so that the network also learns "any". Raises `NonFiniteLoss`,
-    `NoTrainingPairs`.
+    `1 / cluster_dropout` images comes without, so that the network also learns "any". `execution` says by which means;
+    of a team every process calls this, and the first one's `on_step` counts. Raises `NonFiniteLoss`,
+    `NoTrainingPairs`, `OutOfDeviceMemory`.
     """
     _check_pairs(pairs, preset)
+    execution = execution or Execution()
     told = None if clusters is None else torch.tensor(clusters, dtype=torch.long)
-    while state.images_seen < until_images_seen:
-        report = _train_step(state, pairs, preset, seed, told)
-        if on_step is not None and on_step(report):
-            break
+    source = TrainingPairs(pairs, preset.training, seed, told, state.network.clusters)
+    with closing(Feed(source, state.device, ahead=execution.draws_ahead(state.device.type))) as feed:
+        gradients = Gradients(state, feed, preset, execution, batch_losses)
+        stopped = False
+        while execution.team.first_says(state.images_seen < until_images_seen and not stopped):
+            report = _train_step(state, gradients, preset.training)
+            stopped = on_step is not None and bool(on_step(report))
     return state
 
 
@@ -152,22 +165,15 @@ def signed(pairs: Tensor) -> Tensor:
     return pairs.float() / 127.5 - 1
 
 
-def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int, clusters: Tensor | None) -> StepReport:
-    spec = preset.training
+def _train_step(state: TrainingState, gradients: Gradients, spec: TrainingSpec) -> StepReport:
     learning_rate = learning_rate_at(spec, state.images_seen)
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate
-    state.optimiser.zero_grad(set_to_none=True)
-    loss = 0.0
-    device_type = next(state.network.parameters()).device.type
-    for x0, region, positions in _micro_batches(pairs, spec, seed, state.images_seen):
-        with autocast(device_type, spec):
-            told = None if clusters is None else _told(clusters, state.network.clusters, spec, seed, positions)
-            part = _losses(state.network, x0, region, told, preset, seed, positions).sum() / spec.batch
-        part.backward()  # type: ignore[no-untyped-call]  # torch's own
-        loss += part.item()
+    share_of_loss = gradients.of_step()
     limit = spec.gradient_clip if spec.gradient_clip is not None else float("inf")
-    gradient_norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), limit).item()
+    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), limit)
+    loss, gradient_norm = torch.stack([share_of_loss, norm.double()]).tolist()  # the step's one wait for the device
+    loss = gradients.of_team(loss)
     if not (np.isfinite(loss) and np.isfinite(gradient_norm)):
         raise _divergence(state, loss, gradient_norm, learning_rate)
     state.optimiser.step()
@@ -177,77 +183,45 @@ def _train_step(state: TrainingState, pairs: Tensor, preset: Preset, seed: int, 
     return StepReport(state.step, state.images_seen, loss, gradient_norm, learning_rate)
 
 
-def _micro_batches(
-    pairs: Tensor, spec: TrainingSpec, seed: int, images_seen: int
-) -> Iterator[tuple[Tensor, Tensor | None, range]]:
-    """Parts of one batch: x0 (b, 4, H, W) in −1..1, region (b, 1, H, W) or None, and the positions in the run."""
-    for start in range(0, spec.batch, spec.micro_batch):
-        positions = range(images_seen + start, images_seen + min(start + spec.micro_batch, spec.batch))
-        chosen = pairs[[_index_at(seed, at, len(pairs)) for at in positions]]
-        chosen = torch.stack([_flipped(pair, spec, seed, at) for pair, at in zip(chosen, positions, strict=True)])
-        region = None
-        if spec.inpainting_aware:
-            labels = chosen[:, 3].numpy() >= 128
-            region = torch.from_numpy(training_regions(labels, spec, seed, positions))[:, None].float()
-        yield signed(chosen), region, positions
-
-
-def _told(clusters: Tensor, count: int, spec: TrainingSpec, seed: int, positions: range) -> Tensor:
-    """The cluster of each image at these positions (b,), or `count`, "any", for those that come without."""
-    dropped = [numpy_generator_for(seed, "cluster-dropout", at).random() < spec.cluster_dropout for at in positions]
-    own = clusters[[_index_at(seed, at, len(clusters)) for at in positions]]
-    return torch.where(torch.tensor(dropped), count, own)
-
-
-def _losses(
-    network: UNet,
-    x0: Tensor,
-    region: Tensor | None,
-    told: Tensor | None,
-    preset: Preset,
-    seed: int,
-    positions: range,
+def batch_losses(
+    network: Callable[..., Tensor], batch: DrawnBatch, preset: Preset, schedule: LinearSchedule | None
 ) -> Tensor:
-    """The loss of each image (b,), at a time and noise drawn from (seed, its position)."""
-    device = next(network.parameters()).device
-    generators = [generator_for(seed, "train-noise", position) for position in positions]
-    noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in generators]).to(device)
-    time = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
-    x0 = x0.to(device)
-    region = None if region is None else region.to(device)
-    told = None if told is None else told.to(device)
-    diffusion = preset.diffusion
-    if diffusion.schedule == "cosine":
-        alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), diffusion.log_snr_shift))
+    """The loss of each image (b,), everything being on one device; `schedule` where the preset's is linear."""
+    x0, noise, time = signed(batch.pairs), batch.noise, batch.time
+    region = None if batch.region is None else batch.region.float()
+    if region is not None and batch.label_given is not None:
+        region = drawn_channels(region, batch.label_given)
+    counted = region
+    if preset.training.lesion_balance:
+        everywhere = torch.ones_like(x0[:, :1]) if region is None else region
+        counted = balanced(x0[:, 3:] > 0, everywhere, preset.training.lesion_balance)
+    if schedule is None:
+        alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), preset.diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
-        output = network(network_input(x_t, x0, region), (time * 1000).to(device), told).float()
-        return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, region)
-    schedule = linear_schedule(diffusion.timesteps)
-    level = (time * diffusion.timesteps).long()
+        output = network(network_input(x_t, x0, region), time * 1000, batch.told).float()
+        return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, counted)
+    level = (time * schedule.steps).long()
     x_t = q_sample(x0, noise, schedule.alphas_bar[level])
-    output = network(network_input(x_t, x0, region), schedule.model_times[level].to(device), told).float()
-    if not diffusion.learned_range:
-        return mean_inside((output - noise) ** 2, region)
-    return mean_inside(hybrid_loss(output, x0, x_t, noise, level, schedule), region)
+    output = network(network_input(x_t, x0, region), schedule.model_times[level], batch.told).float()
+    if not preset.diffusion.learned_range:
+        return mean_inside((output - noise) ** 2, counted)
+    return mean_inside(hybrid_loss(output, x0, x_t, noise, level, schedule), counted)
 
 
 def network_input(x_t: Tensor, known: Tensor, region: Tensor | None) -> Tensor:
-    """What the network sees: x_t (B, 4, H, W); with a region (B, 1, H, W) the known pixels outside it, and it."""
+    """What the network sees: x_t (B, 4, H, W); with a region (B, 1, H, W) the known pixels outside it, and it.
+
+    A region of four channels (`drawn_channels`) also leaves labels known inside it.
+    """
     if region is None:
         return x_t
-    return torch.cat([region * x_t + (1 - region) * known, region], dim=1)
+    return torch.cat([region * x_t + (1 - region) * known, region[:, :1]], dim=1)
 
 
-def _index_at(seed: int, position: int, count: int) -> int:
-    """Which pair is seen at this position: each once per round, every round in a new order."""
-    lap, place = divmod(position, count)
-    return int(numpy_generator_for(seed, "order", lap, count).permutation(count)[place])
-
-
-def _flipped(pair: Tensor, spec: TrainingSpec, seed: int, position: int) -> Tensor:
-    bits = seed_for(seed, "flip", position)
-    axes = [axis for axis, wanted in ((-1, spec.flips != "none"), (-2, spec.flips == "both")) if wanted]
-    return pair.flip([axis for bit, axis in enumerate(axes) if bits >> bit & 1])
+def drawn_channels(region: Tensor, label_given: Tensor) -> Tensor:
+    """What is drawn (B, 4, H, W): the region (B, 1, H, W) in all channels, less the label's where it is given (B,)."""
+    of_label = region * ~label_given[:, None, None, None]
+    return torch.cat([region.expand(-1, 3, -1, -1), of_label], dim=1)
 
 
 def _check_pairs(pairs: Tensor, preset: Preset) -> None:
@@ -271,7 +245,13 @@ def _network_of(preset: Preset, seed: int, clusters: int) -> UNet:
 
 
 def _optimiser_of(network: UNet, spec: TrainingSpec) -> torch.optim.AdamW:
-    return torch.optim.AdamW(network.parameters(), lr=spec.learning_rate, weight_decay=0.0, fused=True)
+    """AdamW with its moments already there: what does not fit into memory then shows in the first step."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=spec.learning_rate, weight_decay=0.0, fused=True)
+    for parameter in network.parameters():
+        zero = torch.zeros((), device=parameter.device)
+        moments = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
+        optimiser.state[parameter] = dict(zip(("step", "exp_avg", "exp_avg_sq"), (zero, *moments), strict=True))
+    return optimiser
 
 
 def _frozen_copy(network: UNet) -> UNet:

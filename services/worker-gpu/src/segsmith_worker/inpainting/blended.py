@@ -58,5 +58,5 @@ def redraw_blended(
 
 def _renoised(x: Tensor, levels: Levels, level: int, noise: Tensor) -> Tensor:
     """One level up: what q(x_{t+1} | x_t) is on these levels, whatever their spacing."""
-    kept = (levels.alpha_bar(level + 1) / levels.alpha_bar(level)).to(x)
+    kept = (levels.alpha_bar(level + 1) / levels.alpha_bar(level)).to(x.dtype)
     return kept.sqrt() * x + (1 - kept).sqrt() * noise

@@ -1,6 +1,6 @@
 """From real pairs to synthetic ones: redraw a region, read the label off the mask channel, accept or reject."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,9 +12,11 @@ from torch import Tensor
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
+from segsmith_worker.device import to_device
+from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
-from segsmith_worker.diffusion.training import signed
+from segsmith_worker.diffusion.training import drawn_channels, signed
 from segsmith_worker.inpainting.blended import redraw_blended
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
 from segsmith_worker.inpainting.regions import opened_label, redraw_regions
@@ -69,24 +71,44 @@ def redraw(
     on_evaluation: OnEvaluation | None = None,
     *,
     clusters: Sequence[int] | None = None,
+    labels: Tensor | None = None,
+    on_smaller_batch: Callable[[int], None] | None = None,
 ) -> RedrawResult:
     """Make one pair per source uint8 (B, 4, H, W), label 0 or 255, for any B; `sources` may be None for `full`.
 
     Works in batches of exactly `spec.batch`, the last one filled up with repeats that are dropped again: so a pair is
-    bit-equal whatever its neighbours, order and worker, on the same thread count. Raises `ModelCannotRedraw`.
-    `on_evaluation` counts within each batch; what it raises ends the run. `clusters`, one per source, is told to a
-    model that was trained to be told.
+    bit-equal whatever its neighbours, order and worker, on the same thread count. Where memory does not suffice, the
+    batch halves, `on_smaller_batch` is told, and the samples are the same up to rounding. `on_evaluation` counts within
+    each batch; what it raises ends the run. `clusters`, one per source, is told to a model that was trained to be told.
+    `labels` bool (B, H, W) are those to draw to where `spec.label` says that they are given; the sources' own are.
+    Raises `ModelCannotRedraw`, `OutOfDeviceMemory`.
     """
     _check_model(model, spec)
     if sources is None:
         sources = torch.zeros(len(seeds), 4, model.side_px, model.side_px, dtype=torch.uint8)
     _check_sources(model, sources, seeds)
-    parts = []
-    for start in range(0, len(seeds), spec.batch):
-        chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
-        count = min(spec.batch, len(seeds) - start)
+    given = _given_labels(sources, labels, spec)
+    parts: list[RedrawResult] = []
+    start, at_once = 0, spec.batch
+    while start < len(seeds):
+        chosen = [min(at, len(seeds) - 1) for at in range(start, start + at_once)]
         told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], spec.guidance)
-        parts.append(_redraw_batch(told, sources[chosen], [seeds[at] for at in chosen], count, spec, on_evaluation))
+        part = _redraw_batch(
+            told,
+            sources[chosen],
+            None if given is None else given[chosen],
+            [seeds[at] for at in chosen],
+            len(seeds) - start,
+            spec,
+            on_evaluation,
+        )
+        if part is None:
+            at_once = halved(at_once, "sampling")
+            if on_smaller_batch is not None:
+                on_smaller_batch(at_once)
+            continue
+        parts.append(part)
+        start += at_once
     return _joined(parts)
 
 
@@ -102,24 +124,44 @@ def choose_cluster(
 def _redraw_batch(
     model: DiffusionModel,
     sources: Tensor,
+    given: BoolArray | None,
     seeds: list[int],
     count: int,
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None,
-) -> RedrawResult:
+) -> RedrawResult | None:
+    """The first `count` pairs of one batch; None where the device's memory does not hold it."""
     label_masks = sources[:, 3].numpy() >= 128
-    regions = redraw_regions(label_masks, spec)
+    regions = redraw_regions(label_masks if given is None else label_masks | given, spec)
     sampler = SAMPLERS[spec.sampler]
-    region = torch.from_numpy(regions)[:, None].float().to(model.device)
-    drawn = sampler(model, signed(sources).to(model.device), region, seeds, spec, on_evaluation).cpu()[:count]
+    region = to_device(torch.from_numpy(regions)[:, None], model.device).float()
+    known = signed(to_device(sources, model.device))
+    if given is not None:
+        known[:, 3] = 2 * to_device(torch.from_numpy(given), model.device).float() - 1
+        region = drawn_channels(region, torch.ones(len(seeds), dtype=torch.bool, device=model.device))
+    try:
+        drawn = sampler(model, known, region, seeds, spec, on_evaluation).cpu()[:count]
+    except torch.OutOfMemoryError:
+        return None
     images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    labels = np.stack([opened_label(mask, spec) for mask in drawn[:, 3].numpy() > 0])
+    masks = drawn[:, 3].numpy() > 0
+    # a given label is a label already: nothing to clean
+    labels = masks if given is not None else np.stack([opened_label(mask, spec) for mask in masks])
     regions, label_masks, sources = regions[:count], label_masks[:count], sources[:count]
     if spec.paste_known:
         images = torch.where(torch.from_numpy(regions)[:, None], images, sources[:, :3])
-        labels = np.where(regions, labels, label_masks)
+        labels = np.where(regions, labels, label_masks if given is None else given[:count])
     reasons = [_rejection(label, region, spec) for label, region in zip(labels, regions, strict=True)]
     return RedrawResult(images, torch.from_numpy(labels), drawn[:, 3].clone(), torch.from_numpy(regions), reasons)
+
+
+def _given_labels(sources: Tensor, labels: Tensor | None, spec: SamplingSpec) -> BoolArray | None:
+    """bool (B, H, W), or None where labels are drawn with the picture."""
+    if (labels is not None) != (spec.label == "exchanged"):
+        raise ValueError(f"labels are given where spec.label is exchanged, and it is {spec.label}")
+    if spec.label == "drawn":
+        return None
+    return sources[:, 3].numpy() >= 128 if labels is None else labels.numpy()
 
 
 def _rejection(label: BoolArray, region: BoolArray, spec: SamplingSpec) -> RejectionReason | None:
@@ -152,6 +194,10 @@ def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
         raise ModelCannotRedraw(
             f"The model never saw a {spec.redraw} region in training.",
             hint=f"Train with region_{spec.redraw}_share above 0.",
+        )
+    if training.inpainting_aware and spec.label != "drawn" and training.label_given_share == 0:
+        raise ModelCannotRedraw(
+            "The model never saw a given label in training.", hint="Train with label_given_share above 0."
         )
 
 

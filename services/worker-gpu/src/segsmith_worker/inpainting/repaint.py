@@ -41,7 +41,7 @@ def redraw_with_repaint(
     done = 0
     for number, move in enumerate(jump_moves(spec.respaced_steps, spec.jump_length, spec.jump_visits)):
         if move.kind == "renoise":
-            beta = chain.betas[move.level + 1].to(x)
+            beta = chain.betas[move.level + 1].to(x.dtype)
             x = (1 - beta).sqrt() * x + beta.sqrt() * noise_like(model, seeds, "renoise", number)
             continue
         if done:

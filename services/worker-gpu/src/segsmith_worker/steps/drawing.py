@@ -58,13 +58,36 @@ class Progress:
     def of_batch(self, number: int) -> Callable[[EvaluationsDone], None]:
         """The callback of one batch."""
 
+        furthest = 0  # a batch that memory forces into parts counts its evaluations anew in each
+
         def on_evaluation(report: EvaluationsDone) -> None:
-            done = number * self.evaluations + report.evaluations_done
+            nonlocal furthest
+            furthest = max(furthest, report.evaluations_done)
+            done = number * self.evaluations + furthest
             self.context.progress(done, self.batch_count * self.evaluations, "evaluations")
             if self.context.stop_requested():
                 raise StopAskedFor
 
         return on_evaluation
+
+
+class AtOnce:
+    """How many sources are redrawn at once: the preset's batch, or fewer once memory did not suffice; slices go on so."""
+
+    def __init__(self, context: StepContext, planned: int) -> None:
+        self._context = context
+        self.count = int((context.slice_state or {}).get("sources_at_once", planned))
+
+    def shrink(self, count: int) -> None:
+        """Go on with so many, and tell a person."""
+        self._context.message(
+            f"The device's memory does not hold {self.count} sources at once: {count} from now on.",
+            sources_at_once=count,
+        )
+        self.count = count
+
+    def as_state(self) -> dict[str, int]:
+        return {"sources_at_once": self.count}
 
 
 class Network:

@@ -26,7 +26,7 @@ from segsmith_worker.device import device_name
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.inpainting.redraw import RedrawResult, choose_cluster, redraw
-from segsmith_worker.steps.drawing import Network, Progress, StopAskedFor, in_batches
+from segsmith_worker.steps.drawing import AtOnce, Network, Progress, StopAskedFor, in_batches
 from segsmith_worker.steps.sample_storage import DrawnPairs, StoredSample, store_samples
 
 
@@ -39,6 +39,7 @@ class Draw:
     model: Model
     cluster: int | None
     seed: int
+    label_from: StoredPair | None = None
 
 
 def run(context: StepContext) -> Outcome:
@@ -57,15 +58,16 @@ def run(context: StepContext) -> Outcome:
     batches = list(in_batches(draws, preset.sampling.batch))
     progress = Progress(context, generation_cost(preset, 1).steps_per_sample, len(batches))
     network = Network(context)
+    at_once = AtOnce(context, preset.sampling.batch)
     for number, batch in enumerate(batches):
         if all((draw.source.id, draw.sample_index) in done for draw in batch):
             continue
         if context.slice_is_over():
-            return SliceDone(state={})
+            return SliceDone(state=at_once.as_state())
         try:
-            rows = _make(context, order, preset, network.of(batch[0].model), batch, progress.of_batch(number))
+            rows = _make(context, order, preset, network.of(batch[0].model), batch, at_once, progress.of_batch(number))
         except StopAskedFor:
-            return Stopped(state={})
+            return Stopped(state=at_once.as_state())
         context.store(rows)
     return Finished(
         outputs={"samples": len(draws)},
@@ -81,7 +83,10 @@ def planned_draws(
     models = models_of(session, generation)
     if not models:
         raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
-    sources = chosen_sources(pairs_of(session, order.pairs), order)[spec.share :: spec.shares]
+    pairs = pairs_of(session, order.pairs)
+    sources = chosen_sources(pairs, order)[spec.share :: spec.shares]
+    labels = pairs_of(session, order.labels_from) if order.labels_from else pairs
+    exchanged = preset.sampling.label == "exchanged"
     manners = Manners.of(session, models, order.strategy)
     draws = []
     for index in range(1, preset.sampling.samples_per_source + 1):
@@ -89,10 +94,26 @@ def planned_draws(
             own = manners.own[source.id] if manners.own else 0
             chosen = choose_cluster(order.seed, source.position, index, own, manners.count, preset.sampling)
             model, cluster = manners.model_and_cluster(chosen)
-            draws.append(Draw(source, index, model, cluster, seed_for(order.seed, "sample", source.position, index)))
+            seed = seed_for(order.seed, "sample", source.position, index)
+            label_from = label_for(source, labels, seed) if exchanged else None
+            draws.append(Draw(source, index, model, cluster, seed, label_from))
     return sorted(
         draws, key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position)
     )
+
+
+def label_for(source: StoredPair, labels: Sequence[StoredPair], seed: int) -> StoredPair:
+    """Whose label is drawn to: another version's pair of the same name, else any pair but the source, by the seed.
+
+    Raises Conflict where there is no other pair.
+    """
+    for pair in labels:
+        if pair.name == source.name and pair.id != source.id:
+            return pair
+    others = [pair for pair in labels if pair.id != source.id and pair.lesion_fraction > 0]
+    if not others:
+        raise Conflict("There is no other label to draw to.", hint="Give labels_from a version with lesions.")
+    return others[int(numpy_generator_for(seed, "label").integers(len(others)))]
 
 
 def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list[StoredPair]:
@@ -138,21 +159,35 @@ def _make(
     preset: Preset,
     model: DiffusionModel,
     batch: Sequence[Draw],
+    at_once: AtOnce,
     on_evaluation: OnEvaluation,
 ) -> list[Sample]:
     squares = read_squares(context.objects, [draw.source for draw in batch], preset.network.side_px, order.geometry)
     seeds = [draw.seed for draw in batch]
     told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
-    result = redraw(model, torch.from_numpy(squares), seeds, preset.sampling, on_evaluation, clusters=told)
-    drawn = DrawnPairs(
+    sampling = preset.sampling.model_copy(update={"batch": at_once.count})
+    label_pairs = [draw.label_from for draw in batch if draw.label_from]
+    labels = read_squares(context.objects, label_pairs, preset.network.side_px, order.geometry) if label_pairs else None
+    result = redraw(
+        model,
+        torch.from_numpy(squares),
+        seeds,
+        sampling,
+        on_evaluation,
+        clusters=told,
+        labels=None if labels is None else torch.from_numpy(labels_of(labels)),
+        on_smaller_batch=at_once.shrink,
+    )
+    pictures = DrawnPairs(
         images=result.images.permute(0, 2, 3, 1).contiguous().numpy(),
         labels=result.labels.numpy(),
         regions=result.redraw_regions.numpy(),
         sources=images_of(squares),
         source_labels=labels_of(squares),
     )
-    stored = store_samples(context.objects, drawn)
-    return [_row(context, order, preset, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
+    drawn = preset.model_copy(update={"sampling": sampling.model_copy(update={"batch": at_once.count})})
+    stored = store_samples(context.objects, pictures)
+    return [_row(context, order, drawn, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
 
 
 def _row(
@@ -191,6 +226,7 @@ def _row(
             "sampling": preset.sampling.model_dump(mode="json"),
             "procedure": preset.procedure,
             "placement": placement.as_document(),
+            **({"label_pair_id": str(draw.label_from.id)} if draw.label_from else {}),
             "torch_threads": spec.torch_threads,
             "device": device_name(),
             "code_version": code_version(),

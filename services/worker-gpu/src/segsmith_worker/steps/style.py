@@ -24,7 +24,7 @@ from segsmith_shared.vision.towers import describe_tower
 from segsmith_worker.device import device_name
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.inpainting.redraw import RejectionReason
-from segsmith_worker.steps.drawing import Network, Progress, StopAskedFor, in_batches
+from segsmith_worker.steps.drawing import AtOnce, Network, Progress, StopAskedFor, in_batches
 from segsmith_worker.steps.sample_storage import DrawnPairs, StoredSample, store_samples
 from segsmith_worker.steps.style_towers import towers_for
 from segsmith_worker.styling.guidance import OnStep, Towers
@@ -71,15 +71,16 @@ def run(context: StepContext) -> Outcome:
     batches = list(in_batches(restylings, spec.batch))
     progress = Progress(context, styling_cost(spec, 1).forwards_per_sample, len(batches))
     network = Network(context)
+    at_once = AtOnce(context, spec.batch)
     for number, batch in enumerate(batches):
         if all((each.content.source_pair_id, each.content.sample_index) in done for each in batch):
             continue
         if context.slice_is_over():
-            return SliceDone(state={})
+            return SliceDone(state=at_once.as_state())
         try:
-            rows = _make(job, network.of(batch[0].model), batch, progress.of_batch(number))
+            rows = _make(job, network.of(batch[0].model), batch, at_once, progress.of_batch(number))
         except StopAskedFor:
-            return Stopped(state={})
+            return Stopped(state=at_once.as_state())
         context.store(rows)
     return Finished(
         outputs={"samples": len(restylings)},
@@ -106,7 +107,9 @@ def planned_restylings(session: Session, order: GenerationOrder, spec: StyleJobS
     ]
 
 
-def _make(job: StyleJob, model: DiffusionModel, batch: Sequence[Restyling], on_step: OnStep) -> list[Sample]:
+def _make(
+    job: StyleJob, model: DiffusionModel, batch: Sequence[Restyling], at_once: AtOnce, on_step: OnStep
+) -> list[Sample]:
     contents = [each.content for each in batch]
     squares = read_squares(job.context.objects, contents, model.side_px, job.order.geometry)
     sources, regions = _sources_and_regions(job, contents)
@@ -117,9 +120,10 @@ def _make(job: StyleJob, model: DiffusionModel, batch: Sequence[Restyling], on_s
         torch.from_numpy(sources[:, :3]),
         torch.from_numpy(regions),
         [each.seed for each in batch],
-        job.spec,
+        job.spec.model_copy(update={"batch": at_once.count}),
         on_step,
         clusters=[content.cluster or 0 for content in contents] if model.network.clusters else None,
+        on_smaller_batch=at_once.shrink,
     )
     drawn = DrawnPairs(
         images=result.images.permute(0, 2, 3, 1).contiguous().numpy(),

@@ -1,6 +1,6 @@
 """From inpainted pairs to styled ones: guided, read back, coloured like their sources, and measured for drift."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segsmith_shared.plans.styling import StylingSpec, check_styling
+from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.training import signed
 from segsmith_worker.inpainting.regions import opened_label
@@ -41,6 +42,7 @@ def style(
     on_step: OnStep | None = None,
     *,
     clusters: Sequence[int] | None = None,
+    on_smaller_batch: Callable[[int], None] | None = None,
 ) -> StyleResult:
     """Style inpainted pairs uint8 (B, 4, H, W), label 0 or 255, after real pictures uint8 (B, 3, H, W), for any B.
 
@@ -51,22 +53,39 @@ def style(
 
     Works in batches of exactly `spec.batch`, as redrawing does, and every sample depends on its own seed. Raises
     `ModelCannotStyle` and `StylingDiverged`. `on_step` counts within each batch; what it raises ends the run.
-    `clusters`, one per sample, is told to a model that was trained to be told.
+    `clusters`, one per sample, is told to a model that was trained to be told. Where memory does not suffice, the batch
+    halves and `on_smaller_batch` is told; raises `OutOfDeviceMemory` where one at a time is too many.
     """
     check_styling(spec, model.preset)
     _check_inputs(model, contents, targets, regions, seeds)
-    parts = []
-    for start in range(0, len(seeds), spec.batch):
-        chosen = [min(at, len(seeds) - 1) for at in range(start, start + spec.batch)]
-        count = min(spec.batch, len(seeds) - start)
+    parts: list[StyleResult] = []
+    start, at_once = 0, spec.batch
+    while start < len(seeds):
+        chosen = [min(at, len(seeds) - 1) for at in range(start, start + at_once)]
+        count = min(at_once, len(seeds) - start)
         told = model if clusters is None else model.told_clusters([clusters[at] for at in chosen], guidance=1.0)
         batch = _batch_of(
             told, towers, contents[chosen], targets[chosen], regions[chosen], [seeds[at] for at in chosen], spec
         )
-        styled = restyled(batch, _of_first(count, on_step)).cpu()[:count]
+        styled = _styled_if_it_fits(batch, _of_first(count, on_step))
+        if styled is None:
+            at_once = halved(at_once, "styling")
+            if on_smaller_batch is not None:
+                on_smaller_batch(at_once)
+            continue
+        styled = styled[:count]
         real = slice(start, start + count)
         parts.append(_read(styled, contents[real], targets[real], regions[real], spec))
+        start += at_once
     return _joined(parts)
+
+
+def _styled_if_it_fits(batch: StyleBatch, on_step: OnStep | None) -> Tensor | None:
+    """None where the device's memory does not hold the batch."""
+    try:
+        return restyled(batch, on_step).cpu()
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _batch_of(
