@@ -22,7 +22,7 @@ DISTRIBUTIONS := shared services/api services/worker-gpu services/evaluator clie
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 SOURCES := $(DISTRIBUTIONS:%=%/src)
 
-.PHONY: help install demo up test check format test-chaos test-e2e test-gpu bench requirements clean clean-all
+.PHONY: help install demo up test check format test-chaos test-e2e test-gpu bench bench-gpu requirements clean clean-all
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ test-gpu: install  ## what needs a CUDA device
 bench: install  ## ratios against named baselines, also written to bench.json (ONLY=engine,importing)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) --output bench.json
 
+bench-gpu: install  ## the same on a CUDA device, written to bench-gpu.json; says so and fails where there is none
+	@$(BIN)/python -m benchmarks --gpu $(if $(ONLY),--only $(ONLY)) --output bench-gpu.json
+
 requirements: install  ## pin requirements/*.in again, newest versions with hashes
 	@for list in api worker-gpu evaluator dev; do \
 	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -75,7 +78,7 @@ requirements: install  ## pin requirements/*.in again, newest versions with hash
 
 clean:  ## remove caches and built files
 	@find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json bench-gpu.json
 
 clean-all: clean  ## also remove .venv and what the demo left; the data of `make up` stays
 	@rm -rf $(VENV) $(DEMO)

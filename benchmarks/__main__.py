@@ -1,7 +1,8 @@
 """`python -m benchmarks`: runs every benchmark in a fresh process, prints its ratios and writes them to one JSON file.
 
 A benchmark is a module beside this one with `measure() -> dict[str, Any]`: figures under names that say what was
-compared, and the baseline in words. Modules whose name begins with an underscore are their helpers.
+compared, and the baseline in words. Modules whose name begins with an underscore are their helpers. With `--gpu` the
+benchmarks of `gpu/` run instead, on the first CUDA device.
 """
 
 import argparse
@@ -33,8 +34,11 @@ def main() -> int:
         json.dump(figures, sys.stdout)
         return 0
     console = Console(highlight=False)
+    if arguments.gpu and not _sees_a_gpu():
+        console.print("no GPU: nothing measured")
+        return 1
     results = {}
-    for name in arguments.only or _names():
+    for name in arguments.only or _names("gpu" if arguments.gpu else ""):
         console.print(f"{name} …")
         results[name] = _run(name)
         console.print(_table(name, results[name]))
@@ -48,12 +52,21 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", type=lambda text: text.split(","), help="names, separated by commas")
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
-    parser.add_argument("--measure", choices=_names(), help=argparse.SUPPRESS)
+    parser.add_argument("--gpu", action="store_true", help="the benchmarks of a CUDA device")
+    parser.add_argument("--measure", choices=[*_names(), *_names("gpu")], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _names() -> list[str]:
-    return sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+def _names(folder: str = "") -> list[str]:
+    """The benchmarks of a folder, as modules of this package."""
+    found = sorted(path.stem for path in (HERE / folder).glob("*.py") if not path.stem.startswith("_"))
+    return [f"{folder}.{name}".removeprefix(".") for name in found]
+
+
+def _sees_a_gpu() -> bool:
+    import torch  # seconds, which the others do not wait for
+
+    return torch.cuda.is_available()
 
 
 def _run(name: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Where the three servers are and how the services behave: read once from the environment, nowhere else."""
 
 from functools import lru_cache
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +28,10 @@ class Settings(BaseSettings):
     slice_seconds: float = Field(300.0, gt=0, description="a slice ends after this long, or 20 times its checkpoint")
     stop_grace_seconds: float = Field(60.0, gt=0, description="from SIGTERM to SIGKILL of a job's child process")
     torch_threads: int = Field(2, ge=1, le=256, description="threads of one job, part of its spec: results repeat")
+    torch_compile: Literal["auto", "on", "off"] = Field("auto", description="of trainings; auto: long ones on CUDA")
+    training_devices: Annotated[int, Field(ge=1, le=64)] | Literal["all"] = Field(
+        1, description="devices that one training uses together; all: those that the worker sees"
+    )
     auth_required: bool = True
     maximum_upload_bytes: int = 20 * 2**30
     upload_part_bytes: int = 8 * 2**20

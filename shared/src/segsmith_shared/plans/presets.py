@@ -89,9 +89,9 @@ class TrainingSpec(_Frozen):
     `warm_start_images`: before the clusters' networks, one on all pairs sees so many images, and theirs go on from its
     averaged weights; 0 starts each anew. `cluster_dropout` is the share of images that a network which is told clusters
     sees without. `precision` auto is bfloat16 where the device computes in it. `crop_share` of the images are seen as
-    random parts of a picture, each side at least `crop_side_low` of it. `lesion_balance` moves the loss from every pixel
-    counting alike (0) to lesion and surroundings counting alike (1), whatever the lesion's size. `label_given_share` of
-    the images come with their label known, so that a model can draw to a given label.
+    random parts of a picture, each side at least `crop_side_low` of it. `lesion_balance` moves the loss from every
+    pixel counting alike (0) to lesion and surroundings counting alike (1), whatever the lesion's size.
+    `label_given_share` of the images come with their label known, so that a model can draw to a given label.
     """
 
     recipe: str = Field(max_length=40)

@@ -10,7 +10,7 @@ from segsmith_shared.plans.presets import Preset
 from segsmith_worker.diffusion.execution import Execution
 from segsmith_worker.diffusion.memory import OutOfDeviceMemory
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
-from tests.unit.worker.diffusion.test_training import AWARE, PAPER, assert_same, pairs  # noqa: F401  # a fixture
+from tests.fixtures.small_trainings import AWARE, PAPER, assert_same
 
 SIXES = {"training.batch": 6, "training.micro_batch": 6}
 

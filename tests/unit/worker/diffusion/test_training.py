@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.presets import Preset
 from segsmith_worker.diffusion.batches import index_at
 from segsmith_worker.diffusion.ema import decay_at
 from segsmith_worker.diffusion.model import DiffusionModel
@@ -18,35 +17,7 @@ from segsmith_worker.diffusion.training import (
     learning_rate_at,
     train,
 )
-
-SMALL_NETWORK = {
-    "side_px": 16,
-    "base_channels": 16,
-    "channel_multipliers": [1, 2],
-    "attention_sides_px": [8],
-    "head_channels": 16,
-    "norm_groups": 8,
-}
-AWARE = preset_named("tiny-cpu").with_overrides(
-    {"network": SMALL_NETWORK, "training": {"batch": 3, "micro_batch": 3, "images_total": 60, "precision": "float32"}}
-)
-PAPER = preset_named("paper-256-2023").with_overrides(
-    {"network": SMALL_NETWORK | {"residual_blocks": 1}, "training": {"batch": 2, "learning_rate": 1e-3}}
-)
-
-
-@pytest.fixture(scope="module")
-def pairs() -> Tensor:
-    """Five drawn pairs, uint8 (5, 4, 16, 16)."""
-    drawn = [draw_pair(0, index, 16) for index in range(5)]
-    return torch.from_numpy(np.stack([np.dstack([image, label * np.uint8(255)]) for image, label in drawn])).movedim(
-        3, 1
-    )
-
-
-def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
-    assert left.keys() == right.keys()
-    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+from tests.fixtures.small_trainings import AWARE, PAPER, assert_same
 
 
 @pytest.mark.parametrize("preset", [AWARE, PAPER], ids=["aware", "paper"])

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -44,8 +44,10 @@ class DrawnBatch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: None if part is None else change(part) for name, part in parts.items()})
+        region = None if self.region is None else change(self.region)
+        told = None if self.told is None else change(self.told)
+        given = None if self.label_given is None else change(self.label_given)
+        return type(self)(change(self.pairs), region, change(self.noise), change(self.time), told, given)
 
 
 @dataclass(frozen=True)

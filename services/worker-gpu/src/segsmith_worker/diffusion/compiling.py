@@ -1,6 +1,6 @@
 """torch.compile: fused kernels, and CUDA graphs where every step is one pass; for trainings long enough to pay."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -33,8 +33,7 @@ def compiled(network: nn.Module, *, one_pass_per_step: bool) -> nn.Module:
     """
     on_cuda = next(network.parameters()).is_cuda
     mode = "reduce-overhead" if on_cuda and one_pass_per_step else "default"
-    module: nn.Module = torch.compile(network, mode=mode, dynamic=False)
-    return module
+    return cast("nn.Module", torch.compile(network, mode=mode, dynamic=False))
 
 
 def forget() -> None:

@@ -11,4 +11,5 @@ def decay_at(step: int, decay: float, *, warm_up: bool) -> float:
 
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """average ← decay·average + (1 − decay)·network, in place; on CUDA in few launches for all parameters."""
-    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), None)
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch's own
+    update(list(average.parameters()), list(network.parameters()), None)

@@ -79,7 +79,7 @@ class Gradients:
         self._loss = torch.zeros(())
 
     def of_step(self) -> Tensor:
-        """Fill `grad` of every parameter. Returns this process's part of the loss, for `of_team`; it stays on the device.
+        """Fill `grad` of every parameter. Returns this process's part of the loss, for `of_team`, still on the device.
 
         Raises OutOfDeviceMemory where not even one image at a time fits.
         """

@@ -22,6 +22,6 @@ def halved(count: int, what: str) -> int:
     if count == 1:
         raise OutOfDeviceMemory(
             f"One picture at a time does not fit into the device's memory while {what}.",
-            hint="Choose a preset with a smaller network or side, a device with more memory, or one that nobody else uses.",
+            hint="Choose a preset with a smaller network or side, or a device with more memory that nobody else uses.",
         )
     return count // 2

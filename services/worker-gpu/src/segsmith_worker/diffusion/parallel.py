@@ -6,7 +6,7 @@ the whole state, and all states stay equal; the first one alone reports and writ
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.distributed as dist
@@ -81,16 +81,23 @@ class Distributed:
         on_cuda = device.type == "cuda"
         dist.init_process_group(
             "nccl" if on_cuda else "gloo",
-            store=dist.FileStore(store_path, size),
+            store=dist.FileStore(store_path, size),  # type: ignore[attr-defined]  # documented all the same
             rank=rank,
             world_size=size,
             device_id=device if on_cuda else None,
         )
-        self._talk = dist.new_group(backend="gloo") if on_cuda else dist.group.WORLD
+        self._talk = (
+            cast("dist.ProcessGroup", dist.new_group(backend="gloo")) if on_cuda else None
+        )  # None: the only one
 
     def leave(self) -> None:
-        """Close the connections; only after a training that ended as it should."""
+        """Close the connections after a training that ended as it should; every process does."""
         dist.destroy_process_group()
+
+    def give_up(self) -> None:
+        """Close them when others are gone. NCCL's end with the process: it might wait for those who never answer."""
+        if self._device.type != "cuda":
+            dist.destroy_process_group()
 
     def share_of(self, positions: range) -> range:
         return positions[self.rank * len(positions) // self.size : (self.rank + 1) * len(positions) // self.size]

@@ -101,7 +101,8 @@ class TrainingState:
         state = cls.start(preset, seed=0, device=device, clusters=clusters_told(averages))
         state.network.load_state_dict(_with_prefix(tensors, "network."))
         state.average.load_state_dict(averages)
-        state.step, state.images_seen, state.micro_batch = (int(count) for count in tensors["progress"])
+        state.step, state.images_seen, *at_once = (int(count) for count in tensors["progress"])
+        state.micro_batch = at_once[0] if at_once else state.micro_batch  # states of 0.1 did not say
         if state.step:
             for name, parameter in state.network.named_parameters():
                 moments = state.optimiser.state[parameter]

@@ -72,7 +72,7 @@ class Progress:
 
 
 class AtOnce:
-    """How many sources are redrawn at once: the preset's batch, or fewer once memory did not suffice; slices go on so."""
+    """How many sources are redrawn at once: the preset's batch, or fewer once memory did not suffice."""
 
     def __init__(self, context: StepContext, planned: int) -> None:
         self._context = context

@@ -1,6 +1,7 @@
 """The train job: one diffusion model on one cluster's pairs (or all), in slices that each end in a checkpoint."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,17 @@ from segsmith_shared.randomness import seed_for
 from segsmith_shared.storage import checkpoints
 from segsmith_shared.storage.pair_arrays import read_squares
 from segsmith_worker.device import device_name
+from segsmith_worker.diffusion import compiling
+from segsmith_worker.diffusion.execution import Execution
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
+from segsmith_worker.steps import ranks
 from segsmith_worker.steps.curve import Curve
 from segsmith_worker.steps.training_preview import Previews
 
 WHOLE = -1
 """Position of the full strategy's model among the clusters, for its seed."""
+WORK_PER_PREPARATION = 10
+"""A slice of a compiled training, or of one on several devices, lasts at least so many times what it took to begin."""
 
 
 def run(context: StepContext) -> Outcome:
@@ -38,16 +44,46 @@ def run(context: StepContext) -> Outcome:
     state = _state(context, spec, preset, seed, cluster_count)
     curve = Curve.from_document((context.slice_state or {}).get("curve"), preset.training.images_total)
     previews = Previews(context, preset, squares, seed)
+    compiled = compiling.pays(context.settings.torch_compile, state.device.type, preset)
+    size = ranks.team_size(context.settings.training_devices, preset.training.batch)
+    order = ranks.Order(spec.preset, seed, clusters, cluster_count, len(squares), spec.torch_threads, compiled)
+    worth_while = _worth_while(costly=compiled or size > 1)
 
     def on_step(report: StepReport) -> bool:
         curve.add(report.images_seen, report.loss)
         context.progress(report.images_seen, preset.training.images_total, "images", loss=round(report.loss, 5))
         previews.show_when_due(state, report.images_seen)
-        return context.stop_requested() is not None or context.slice_is_over()
+        enough = worth_while()
+        return context.stop_requested() is not None or (enough and context.slice_is_over())
 
     until = preset.training.images_total
-    train(state, squares, preset, seed=seed, until_images_seen=until, clusters=clusters, on_step=on_step)
+    with ranks.team(size, order, state, squares) as team:
+        means = Execution(team=team, compiled=compiled, say=context.message)
+        train(
+            state,
+            squares,
+            preset,
+            seed=seed,
+            until_images_seen=until,
+            clusters=clusters,
+            on_step=on_step,
+            execution=means,
+        )
     return _outcome(context, spec, preset, state, curve, len(stored))
+
+
+def _worth_while(*, costly: bool) -> Callable[[], bool]:
+    """To be asked after each step: whether the slice is long enough for what it took to get ready for the first."""
+    began = time.monotonic()
+    ready_after: float | None = None
+
+    def asked() -> bool:
+        nonlocal ready_after
+        passed = time.monotonic() - began
+        ready_after = passed if ready_after is None else ready_after
+        return not costly or passed >= WORK_PER_PREPARATION * ready_after
+
+    return asked
 
 
 def training_pairs(session: Session, spec: TrainJobSpec) -> list[StoredPair]:
