@@ -37,7 +37,7 @@ demo: install  ## the whole product on drawn data: real services, synthetic pair
 	@$(BIN)/segsmith dataset draw $(DEMO)/drawn --pairs 120 --side 96 --seed 7
 	@$(BIN)/python -m segsmith_shared.embedded --data $(DEMO)/stack --gpu-workers 2 exec -- \
 	    $(BIN)/segsmith run $(DEMO)/drawn --name demo --preset tiny-cpu --k 2 --test-fraction .25 \
-	    --samples-per-source 1 --ms-ssim-pairs 200 --seed 7 --seeds 3 --threads 1 --jobs 2 --output $(DEMO)/result
+	    --samples-per-source 1 --ms-ssim-pairs 200 --seed 7 --seeds 3 --threads 1 --jobs 2 --stand-ins --output $(DEMO)/result
 
 up: install  ## serve the whole stack on this machine without Docker (DATA=.segsmith PORT=8000)
 	@$(BIN)/python -m segsmith_shared.embedded --data $(DATA) --port $(PORT)

@@ -113,6 +113,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(room: ApiRoom) -> None
         "pairs": {"version_id": str(version_id)},
         "tests": [{"name": "held out", "pairs": {"version_id": str(tests)}}],
         "clustering": {"k": 2},
+        "allow_stand_ins": True,
     }
     plan = room.client.post("/v1/pipelines", params={"dry_run": True}, json=spec)
     assert plan.status_code == 200

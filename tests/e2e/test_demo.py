@@ -19,7 +19,7 @@ TRAIN_PAIRS = 18
 RUN = [
     "--preset", "tiny-cpu", "--k", "2", "--test-fraction", ".25", "--seed", "7", "--seeds", "1",
     "--samples-per-source", "1", "--ms-ssim-pairs", "20", "--set", "training.images_total=320",
-    "--quality-gate",
+    "--quality-gate", "--stand-ins",
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from tests.fixtures.api_room import ApiRoom, api_room
 from tests.fixtures.engine_room import EngineRoom
 
 PART_BYTES = 20_000
+REST = {"segmentation": None, "allow_stand_ins": True}
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_the_offline_plan_is_the_plan_of_the_server(
     offline = segsmith("run", drawn, "--dry-run", "--k", "2", "--test-fraction", "0", "--json").document
     version = api.version([f"pair-{number}" for number in range(8)])
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps({"pairs": {"version_id": str(version)}, "clustering": {"k": 2}, "segmentation": None}))
+    spec.write_text(json.dumps({"pairs": {"version_id": str(version)}, "clustering": {"k": 2}, **REST}))
     assert segsmith("pipeline", "submit", spec, "--dry-run", "--json").document == offline
 
 
@@ -142,7 +143,7 @@ def test_a_submitted_pipeline_can_be_looked_at_held_and_cancelled(
 ) -> None:
     version = api.version([f"pair-{number}" for number in range(8)])
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps({"pairs": {"version_id": str(version)}, "clustering": {"k": 2}, "segmentation": None}))
+    spec.write_text(json.dumps({"pairs": {"version_id": str(version)}, "clustering": {"k": 2}, **REST}))
     submitted = segsmith("pipeline", "submit", spec, "--json").document
     assert [each["id"] for each in segsmith("pipeline", "list", "--json").document] == [submitted["id"]]
     kinds = {job["kind"] for job in segsmith("job", "list", "--pipeline", submitted["id"], "--json").document}

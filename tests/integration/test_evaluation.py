@@ -100,6 +100,7 @@ class Made:
             evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5),
             seed=0,
             torch_threads=1,
+            allow_stand_ins=True,
             drop_near_copies=drop_near_copies,
         )
         return self.job("evaluate", JobStatus.QUEUED, spec=spec.model_dump(mode="json"))

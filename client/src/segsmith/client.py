@@ -1,10 +1,11 @@
 """The Python client: every noun of the REST interface, typed; uploads resume, events are never lost."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
+from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
@@ -32,11 +33,13 @@ from segsmith.values import (
     Split,
     Upload,
     Value,
+    Verification,
     Version,
+    Weights,
 )
-from segsmith_shared.plans.specs import PipelineSpec
+from segsmith_shared.plans.specs import ModelImport, PipelineSpec
 
-CLOSING_SECONDS_PER_GIB = 120.0
+SECONDS_PER_GIB = 120.0
 
 
 class Collection(Generic[Value]):
@@ -81,11 +84,13 @@ class Datasets(Collection[Dataset]):
 
 
 class Uploads(Collection[Upload]):
-    """Archives on their way in."""
+    """Archives and weights on their way in."""
 
-    def begin(self, dataset_id: UUID, archive: Archive) -> Upload:
+    def begin(self, dataset_id: UUID | None, archive: Archive) -> Upload:
+        """Announce an archive of a dataset, or, without one, a file of weights."""
         request = {"filename": archive.filename, "size_bytes": archive.size_bytes}
-        return Upload.model_validate(self._transport.post(f"/v1/datasets/{dataset_id}/uploads", request))
+        path = f"/v1/datasets/{dataset_id}/uploads" if dataset_id else self._path
+        return Upload.model_validate(self._transport.post(path, request))
 
     def send(self, upload_id: UUID, archive: Archive, on_bytes: OnBytes | None = None) -> str:
         """Send what the server does not have yet; returns the SHA-256 that `close` wants."""
@@ -96,8 +101,18 @@ class Uploads(Collection[Upload]):
 
         `import_options`: label, origin (real or external), options (see docs/datasets.md).
         """
-        timeout_seconds = 60 + CLOSING_SECONDS_PER_GIB * upload.size_bytes / 2**30
-        request = {"sha256": sha256, "import": import_options}
+        return self._close(upload, {"sha256": sha256, "import": import_options})
+
+    def close_weights(self, upload: Upload, sha256: str, name: str | None, *, replace: bool = False) -> Job:
+        """As `close`, for the pretrained file `name`, or, without a name, a bundle; `replace` gives up an older pin."""
+        return self._close(upload, {"sha256": sha256, "weights": {"name": name, "replace": replace}})
+
+    def close_model(self, upload: Upload, sha256: str, told: ModelImport) -> Job:
+        """As `close`, for a checkpoint that becomes a model; the job's outputs name it."""
+        return self._close(upload, {"sha256": sha256, "model": told.model_dump(mode="json")})
+
+    def _close(self, upload: Upload, request: dict[str, Any]) -> Job:
+        timeout_seconds = 60 + SECONDS_PER_GIB * upload.size_bytes / 2**30
         answer = self._transport.post(f"{self._path}/{upload.id}/close", request, timeout_seconds=timeout_seconds)
         return Job.model_validate(answer)
 
@@ -192,6 +207,31 @@ class Jobs(Collection[Job]):
         return Collection(self._transport, f"{self._path}/{job_id}/artifacts", Artifact).list()
 
 
+class WeightsOfServer(Collection[Weights]):
+    """Pretrained files, by name."""
+
+    def verify(self, known: Weights) -> Verification:
+        """Have the server read the stored file and compare its digest."""
+        size_bytes = known.stored.size_bytes if known.stored else 0
+        path = f"{self._path}/{known.name}/verification"
+        answer = self._transport.request("GET", path, timeout_seconds=60 + SECONDS_PER_GIB * size_bytes / 2**30)
+        return Verification.model_validate(answer.json())
+
+    def export(self, file: Path, names: Sequence[str] = ()) -> Path:
+        """All that are stored, or those of these names, as one tar for a machine without internet."""
+        query = f"?{urlencode([('name', name) for name in names])}" if names else ""
+        return _download(self._transport, f"/v1/weights-bundle{query}", file)
+
+
+class Models(Collection[Model]):
+    """Diffusion models, trained or imported."""
+
+    def create(self, pretrained: str, told: ModelImport | None = None) -> Job:
+        """Begin to make a model of a pretrained file that the server has."""
+        request = {"pretrained": pretrained, "told": (told or ModelImport()).model_dump(mode="json")}
+        return Job.model_validate(self._transport.post(self._path, request))
+
+
 class Artifacts:
     """Files that jobs left for people."""
 
@@ -239,7 +279,8 @@ class Client:
         self.pipelines = Pipelines(transport, "/v1/pipelines", Pipeline)
         self.jobs = Jobs(transport, "/v1/jobs", Job)
         self.artifacts = Artifacts(transport)
-        self.models = Collection(transport, "/v1/models", Model)
+        self.models = Models(transport, "/v1/models", Model)
+        self.weights = WeightsOfServer(transport, "/v1/weights", Weights)
         self.generations = Collection(transport, "/v1/generations", Generation)
         self.evaluations = Collection(transport, "/v1/evaluations", Evaluation)
         self.judges = Collection(transport, "/v1/judges", Judge)

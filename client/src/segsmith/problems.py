@@ -27,6 +27,13 @@ class FolderNotFound(NotFound):
     title = "Nothing to send"
 
 
+class DownloadFailed(Problem):
+    """A published file could not be had from its address."""
+
+    status = 502
+    title = "The download failed"
+
+
 class ApiProblem(Problem):
     """The server said no: an RFC 9457 problem document as an exception.
 

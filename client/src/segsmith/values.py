@@ -45,10 +45,10 @@ class UploadPart(Answer):
 
 
 class Upload(Answer):
-    """An archive on its way in."""
+    """An archive, or weights (of no dataset), on their way in."""
 
     id: UUID
-    dataset_id: UUID
+    dataset_id: UUID | None = None
     filename: str
     size_bytes: int
     part_bytes: int
@@ -183,18 +183,56 @@ class Event(Answer):
     created_at: datetime
 
 
+class StoredWeights(Answer):
+    """A pretrained file that the server has; `pinned` says how its digest came to be believed."""
+
+    sha256: str
+    pinned: str
+    tensors_digest: str
+    size_bytes: int
+    tensor_count: int
+    created_at: datetime
+
+
+class Weights(Answer):
+    """A pretrained file that the server knows by name."""
+
+    name: str
+    file_name: str
+    megabytes: int
+    licence: str
+    published_sha256: str = ""
+    address: str
+    used_for: str
+    stored: StoredWeights | None = None
+
+
+class Verification(Answer):
+    """Whether a stored pretrained file still has its digest."""
+
+    name: str
+    sound: bool
+    detail: str
+
+
 class Model(Answer):
-    """A trained diffusion model."""
+    """A diffusion model, trained or imported."""
 
     id: UUID
     job_id: UUID
     recipe: str
     clustering_id: UUID | None = None
     cluster: int | None = None
+    preset: dict[str, Any] = Field(default_factory=dict)
     images_seen: int
     training_images: int
     weights: str
     created_at: datetime
+
+    @property
+    def told_clusters(self) -> bool:
+        """Whether it is told the cluster of each picture it draws."""
+        return self.clustering_id is not None and self.cluster is None
 
 
 class Generation(Answer):

@@ -1,7 +1,6 @@
 """Where the three servers are and how the services behave: read once from the environment, nowhere else."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -33,7 +32,6 @@ class Settings(BaseSettings):
     training_devices: Annotated[int, Field(ge=1, le=64)] | Literal["all"] = Field(
         1, description="devices that one training uses together; all: those that the worker sees"
     )
-    weights_dir: Path | None = Field(None, description="folder of verified pretrained weight files")
     auth_required: bool = True
     maximum_upload_bytes: int = 20 * 2**30
     upload_part_bytes: int = 8 * 2**20

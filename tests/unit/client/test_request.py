@@ -15,7 +15,8 @@ from segsmith.command.request import (
     read_clusters,
 )
 from segsmith.problems import FolderNotFound
-from segsmith_shared.plans.pipeline import plan_pipeline, preset_of
+from segsmith_shared.plans.pipeline import plan_pipeline
+from segsmith_shared.plans.recipes import preset_of
 from segsmith_shared.plans.specs import NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput, Problem
 
@@ -46,6 +47,24 @@ def test_beside_the_paper_costs_960_evaluations_a_source_and_as_much_training(pr
 def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
     assert pipeline_spec(RunOptions(), PAIRS, []).segmentation is None
     assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None
+
+
+def test_models_that_are_there_draw_and_are_not_trained() -> None:
+    model = uuid4()
+    (recipe,) = pipeline_spec(RunOptions(models=(model,)), PAIRS, TESTS).recipes
+    assert (recipe.strategy, recipe.model_ids) == ("imported", (model,))
+    with pytest.raises(InvalidInput, match="not trained"):
+        pipeline_spec(RunOptions(models=(model,), strategy="full"), PAIRS, TESTS)
+    with pytest.raises(InvalidInput, match="needs `model_ids`"):
+        pipeline_spec(RunOptions(strategy="imported"), PAIRS, TESTS)
+
+
+def test_the_strategy_and_the_model_to_start_from_reach_the_recipe() -> None:
+    model = uuid4()
+    (recipe,) = pipeline_spec(RunOptions(strategy="conditioned", start_from=model), PAIRS, TESTS).recipes
+    assert (recipe.strategy, recipe.warm_start_model_id) == ("conditioned", model)
+    with pytest.raises(InvalidInput, match="are not trained"):
+        pipeline_spec(RunOptions(models=(model,), start_from=model), PAIRS, TESTS)
 
 
 def test_near_copies_are_kept_unless_asked_otherwise() -> None:

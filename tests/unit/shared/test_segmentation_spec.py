@@ -29,7 +29,8 @@ def test_overrides_replace_fields_and_leave_the_preset_alone() -> None:
         ({"steps": 0}, "steps"),
         ({"side_px": 50}, "multiple of 8"),
         ({"encoder_depth": 4}, "one entry per level"),
-        ({"encoder_weights": {"file_name": "../../etc/passwd", "sha256": "0" * 64}}, "file_name"),
+        ({"encoder_weights": "../../etc/passwd"}, "encoder_weights"),
+        ({"encoder_weights": "resnet18-imagenet"}, "for the encoder resnet18 or tu-resnet18"),
     ],
 )
 def test_a_wrong_override_names_its_field(fields: dict[str, object], named: str) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from segsmith.command import dataset, job, key, pipeline, preset, run, sets, version
+from segsmith.command import dataset, job, key, models, pipeline, preset, run, sets, version, weights
 from segsmith.command.invocation import application
 
 app = application("Synthetic labelled images for medical segmentation, from a folder of image-mask pairs.")
@@ -13,6 +13,8 @@ for name, rooms in {
     "pipeline": pipeline.app,
     "job": job.app,
     "set": sets.app,
+    "models": models.app,
+    "weights": weights.app,
     "preset": preset.app,
     "key": key.app,
 }.items():

@@ -1,5 +1,7 @@
 """A folder's way to a version on the server, with its progress and the report of what was found."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from segsmith.command.progress import Board, view_on
 from segsmith.command.tables import size
 from segsmith.packing import Archive
 from segsmith.problems import FolderNotFound
+from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Problem
@@ -33,9 +36,21 @@ class Imported:
 
 def upload_archive(here: Invocation, upload: Upload, archive: Archive, **import_options: Any) -> Job:
     """Send what is missing, with a bar, and begin the import."""
+    return here.client.uploads.close(upload, send_archive(here, upload, archive), **import_options)
+
+
+def send_archive(here: Invocation, upload: Upload, archive: Archive) -> str:
+    """Send what is missing, with a bar; returns the SHA-256 of the whole."""
     here.note(f"Uploading {archive.filename} ({size(archive.size_bytes)})")
+    with bytes_bar(here, "uploading", archive.size_bytes) as on_bytes:
+        return here.client.uploads.send(upload.id, archive, on_bytes)
+
+
+@contextmanager
+def bytes_bar(here: Invocation, doing: str, total_bytes: int) -> Iterator[OnBytes]:
+    """A bar of bytes in a terminal, nothing in a log; yields what is told (bytes done, bytes in all)."""
     with Progress(
-        TextColumn("uploading"),
+        TextColumn(doing),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -43,9 +58,8 @@ def upload_archive(here: Invocation, upload: Upload, archive: Archive, **import_
         transient=True,
         disable=not here.progress.is_terminal,
     ) as bars:
-        task = bars.add_task("upload", total=archive.size_bytes)
-        sha256 = here.client.uploads.send(upload.id, archive, lambda done, _: bars.update(task, completed=done))
-    return here.client.uploads.close(upload, sha256, **import_options)
+        task = bars.add_task(doing, total=total_bytes)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def import_pairs(here: Invocation, job: Job) -> Imported:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -66,6 +67,9 @@ class RunOptions:
     seeds: int = 3
     jobs: int = 1
     threads: int | None = None
+    models: tuple[UUID, ...] = ()
+    start_from: UUID | None = None
+    stand_ins: bool = False
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     styling: Mapping[str, Any] | None = None
     drop_near_copies: bool = False
@@ -79,16 +83,11 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
     overrides = _learned_for(options) | dict(options.overrides)
     if options.samples_per_source is not None:
         overrides["sampling.samples_per_source"] = options.samples_per_source
-    preset = preset_named(options.preset).with_overrides(overrides)
     tests = tuple(tests)
     try:
-        styling = None if options.styling is None else dict(options.styling)
-        if styling is not None:
-            check_styling(StylingSpec().with_overrides(styling), preset)
-        recipes = [
-            Recipe(overrides=overrides, strategy=options.strategy, generate_jobs=options.jobs, styling=styling),
-        ]
+        recipes = [_recipe(options, overrides)]
         if options.beside_paper:
+            preset = preset_named(options.preset).with_overrides(overrides)
             models = _clustering(options).k if options.strategy == "per_cluster" else 1
             recipes.append(paper_recipe(preset, options.beside_paper, models))
         return PipelineSpec(
@@ -104,17 +103,38 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             drop_near_copies=options.drop_near_copies,
             quality_gate=_quality_gate(options),
             torch_threads=options.threads,
+            allow_stand_ins=options.stand_ins,
         )
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         raise InvalidInput("; ".join(faults)) from error
 
 
+def _recipe(options: RunOptions, overrides: dict[str, Any]) -> Recipe:
+    """Train as the strategy says, or draw with the models that are there. Raises the problem of a wrong override."""
+    styling = None if options.styling is None else dict(options.styling)
+    styled = None if styling is None else StylingSpec().with_overrides(styling)
+    if not options.models:
+        preset = preset_named(options.preset).with_overrides(overrides)
+        if styled is not None:
+            check_styling(styled, preset)
+    elif options.strategy not in {RunOptions.strategy, "imported"}:
+        raise InvalidInput("Models that are there already are not trained.", hint="Give --strategy or --model.")
+    return Recipe(
+        overrides=overrides,
+        generate_jobs=options.jobs,
+        strategy="imported" if options.models else options.strategy,
+        model_ids=options.models,
+        warm_start_model_id=options.start_from,
+        styling=styling,
+    )
+
+
 def _learned_for(options: RunOptions) -> dict[str, Any]:
-    """What to redraw, and the training that an inpainting-aware model needs for it."""
+    """What to redraw, and the training that an inpainting-aware model needs for it, where one is trained."""
     wanted = {name: value for name in ("redraw", "label") if (value := getattr(options, name)) is not None}
     overrides: dict[str, Any] = {f"sampling.{name}": value for name, value in wanted.items()}
-    if preset_named(options.preset).training.inpainting_aware:
+    if not options.models and preset_named(options.preset).training.inpainting_aware:
         if options.redraw in {"background", "full"}:
             overrides[f"training.region_{options.redraw}_share"] = LEARNED_SHARE
         if options.label in {"own", "exchanged"}:

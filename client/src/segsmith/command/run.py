@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import typer
 
@@ -24,6 +24,8 @@ from segsmith.command.request import (
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
 from segsmith_shared.plans.pipeline import plan_pipeline
+from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef, Strategy
 from segsmith_shared.problems import InvalidInput
 
@@ -49,7 +51,7 @@ def run(
     strategy: Annotated[
         Strategy,
         typer.Option(
-            help="A network per cluster, one without clusters (full), or one that is told them (conditioned)."
+            help="A network per cluster, one without clusters (full), one that is told them (conditioned), or --model."
         ),
     ] = "per_cluster",
     clusters: Annotated[Path | None, typer.Option(help="JSON of a clustering instead: {cluster: [names]}.")] = None,
@@ -89,6 +91,15 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
     ] = None,
+    model: Annotated[
+        list[UUID] | None, typer.Option(help="Draw with this model instead of training; repeat for more.")
+    ] = None,
+    start_from: Annotated[
+        UUID | None, typer.Option(help="Model of the same network that trainings start from.")
+    ] = None,
+    stand_ins: Annotated[
+        bool, typer.Option("--stand-ins", help="Where pretrained weights are missing, use built-in ones and say so.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until the end, or only submit.")] = True,
     cancel_on_interrupt: Annotated[bool, typer.Option(help="Ctrl-C also cancels the run on the server.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the graph and the cost; nothing is sent.")] = False,
@@ -113,6 +124,9 @@ def run(
         seeds=seeds,
         jobs=jobs,
         threads=threads,
+        models=tuple(model or ()),
+        start_from=start_from,
+        stand_ins=stand_ins,
         evaluation=EvaluationSpec(ms_ssim_pairs=ms_ssim_pairs),
         styling=dict(map(parse_override, styling_set or [])) if styling or styling_set else None,
         drop_near_copies=drop_near_copies,
@@ -156,8 +170,16 @@ def _plan(
     accepted = report_on(here, folder, ids).accepted
     sources = accepted if tests else round(accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
-    plan = plan_pipeline(spec, uuid4(), sources, options.threads or 1).as_document()  # threads do not change the cost
+    named = [*options.models, *([options.start_from] if options.start_from else [])]
+    models = {model_id: _stored_model(here, model_id) for model_id in named}
+    threads = options.threads or 1  # they do not change the cost
+    plan = plan_pipeline(spec, uuid4(), sources, threads, models).as_document()
     return Shown(plan, plan_in_words(plan))
+
+
+def _stored_model(here: Invocation, model_id: UUID) -> StoredModel:
+    found = here.client.models.get(model_id)
+    return StoredModel(found.job_id, Preset.model_validate(found.preset), found.told_clusters)
 
 
 def _bring_pairs(

@@ -6,7 +6,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from segsmith_shared.database.tables import Artifact, Dataset, Job, Pair, Sample, Split, Upload, UploadPart
+from segsmith_shared.database.tables import (
+    Artifact,
+    Dataset,
+    Job,
+    Pair,
+    PretrainedFile,
+    Sample,
+    Split,
+    Upload,
+    UploadPart,
+)
+from segsmith_shared.plans.weights import PretrainedWeights
 
 Document = dict[str, Any]
 
@@ -53,7 +64,7 @@ class UploadAnswer(Answer):
     """How far an upload is: send what is `missing`, then close it."""
 
     id: UUID
-    dataset_id: UUID
+    dataset_id: UUID | None = Field(description="null: weights, which belong to no dataset")
     filename: str
     size_bytes: int
     part_bytes: int = Field(description="size of every part but the last")
@@ -242,6 +253,47 @@ class ModelAnswer(Answer):
     weights: str
     curve: Document
     created_at: datetime
+
+
+class StoredWeightsAnswer(Answer):
+    """A pretrained file that is here: the original's digest, and how it came to be believed."""
+
+    sha256: str
+    pinned: str = Field(
+        description="published digest, digest that others print, digest in the published name, first import (nobody "
+        "could check), or bundle"
+    )
+    tensors_digest: str = Field(description="SHA-256 of its tensors as safetensors")
+    size_bytes: int
+    tensor_count: int
+    created_at: datetime
+
+
+class WeightsAnswer(Answer):
+    """A pretrained file of the registry, and whether it is here."""
+
+    name: str
+    file_name: str
+    megabytes: int
+    licence: str
+    published_sha256: str = Field(description="all or the first 8 digits; empty: not known")
+    address: str
+    used_for: str
+    stored: StoredWeightsAnswer | None
+
+    @classmethod
+    def of(cls, known: PretrainedWeights, row: PretrainedFile | None) -> Self:
+        told = {"name", "file_name", "megabytes", "licence", "address", "used_for"}
+        stored = None if row is None else StoredWeightsAnswer.model_validate(row)
+        return cls(**known.model_dump(include=told), published_sha256=known.sha256, stored=stored)
+
+
+class VerificationAnswer(Answer):
+    """Whether a stored file's bytes still have their digest."""
+
+    name: str
+    sound: bool
+    detail: str
 
 
 class GenerationAnswer(Answer):

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from segsmith_shared.plans.specs import ModelImport
+
 LARGEST_INTEGER = 2**63 - 1
 
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -26,7 +28,7 @@ class NewDataset(Request):
 
 
 class NewUpload(Request):
-    """An archive (zip or tar) that will arrive in parts."""
+    """A file that will arrive in parts: a dataset's archive (zip or tar), or weights."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"filename": "polyps.tar", "size_bytes": 31457280}]})
 
@@ -42,8 +44,18 @@ class ImportOrder(Request):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class WeightsOrder(Request):
+    """The file is the pretrained file `name`, or, without a name, a bundle of several; `replace` gives up a pin."""
+
+    name: str | None = Field(None, max_length=80)
+    replace: bool = False
+
+
 class CloseUpload(Request):
-    """The archive is complete: its SHA-256 proves it, and its import begins."""
+    """The file is complete: its SHA-256 proves it, and its import begins.
+
+    What was uploaded to a dataset takes `import`; what was not takes `weights` or `model`.
+    """
 
     model_config = ConfigDict(
         populate_by_name=True,
@@ -58,7 +70,22 @@ class CloseUpload(Request):
     )
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    order: ImportOrder = Field(default_factory=ImportOrder, alias="import")
+    order: ImportOrder | None = Field(None, alias="import")
+    weights: WeightsOrder | None = None
+    model: ModelImport | None = None
+
+    @model_validator(mode="after")
+    def _one_import(self) -> Self:
+        if sum(given is not None for given in (self.order, self.weights, self.model)) > 1:
+            raise ValueError("give one of `import`, `weights` and `model`")
+        return self
+
+
+class NewModel(Request):
+    """A model made of a pretrained file that this installation has, e.g. to start trainings from."""
+
+    pretrained: Literal["guided-diffusion-256"]
+    told: ModelImport = Field(default_factory=ModelImport)
 
 
 PartName = Annotated[Text, StringConstraints(min_length=1, max_length=80)]

@@ -18,11 +18,11 @@ from segsmith_api.installation import Installation
 from segsmith_api.limits import JSON_LIMIT_BYTES, Shell
 from segsmith_api.openapi import DESCRIPTION, PROBLEMS, problem_schemas
 from segsmith_api.pages import router as pages
-from segsmith_api.routes import api_keys, datasets, health, jobs, pairs, pipelines, science, uploads
+from segsmith_api.routes import api_keys, datasets, health, jobs, models, pairs, pipelines, science, uploads, weights
 from segsmith_shared.settings import Settings
 from segsmith_shared.settings import settings as settings_of_process
 
-NOUNS = (datasets, uploads, pairs, pipelines, jobs, science, api_keys)
+NOUNS = (datasets, uploads, pairs, pipelines, jobs, science, models, weights, api_keys)
 PART = re.compile(r"/v1/uploads/[^/]+/parts/[^/]+")
 
 

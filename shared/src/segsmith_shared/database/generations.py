@@ -30,7 +30,14 @@ CHECKS = {NEAR_COPY: "checked", LOW_AGREEMENT: "judged"}
 
 
 def models_of(session: Session, generation: Generation) -> Sequence[Model]:
-    """The models of the generation's recipe in its pipeline, by cluster; not the one that those started from."""
+    """The models of the generation's recipe in its pipeline, by cluster; not the one that those started from.
+
+    Imported ones are those that its order names, in that order.
+    """
+    if generation.spec["strategy"] == "imported":
+        wanted = [UUID(model_id) for model_id in generation.spec["model_ids"]]
+        rows = {row.id: row for row in session.exec(select(Model).where(col(Model.id).in_(wanted)))}
+        return [rows[model_id] for model_id in wanted if model_id in rows]
     query = select(Model).join(Job, col(Model.job_id) == col(Job.id)).where(Job.pipeline_id == generation.pipeline_id)
     if generation.spec["strategy"] == "per_cluster":
         query = query.where(col(Model.cluster).is_not(None))

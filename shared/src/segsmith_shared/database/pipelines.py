@@ -2,14 +2,17 @@
 
 from uuid import UUID, uuid4
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from segsmith_shared.database.pairs import pairs_of
-from segsmith_shared.database.tables import Dataset, Generation, Pipeline
+from segsmith_shared.database.tables import Dataset, Generation, Model, Pipeline
+from segsmith_shared.database.weights import require_weights
 from segsmith_shared.jobs import plan as job_plan
-from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline
+from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline, required_weights
+from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import PipelineSpec
-from segsmith_shared.problems import InvalidInput
+from segsmith_shared.problems import InvalidInput, NotFound
 
 
 class OverlappingTestPairs(InvalidInput):
@@ -19,7 +22,10 @@ class OverlappingTestPairs(InvalidInput):
 
 
 def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID | None = None) -> PipelinePlan:
-    """The plan of `spec` against the stored pairs; writes nothing. Raises what `plan_pipeline` does, and NotFound."""
+    """The plan of `spec` against the stored pairs; writes nothing.
+
+    Raises what `plan_pipeline` does, NotFound, OverlappingTestPairs, and WeightsMissing unless stand-ins are allowed.
+    """
     sources = pairs_of(session, spec.pairs)
     contents = {(pair.image_digest, pair.label_digest) for pair in sources}
     for test in spec.tests:
@@ -29,7 +35,25 @@ def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_
                 f"{len(shared)} pairs of test set {test.name!r} are also trained on, e.g. {shared[0]}.",
                 hint="Split the version, or import the test pairs separately.",
             )
-    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads)
+    if not spec.allow_stand_ins:
+        require_weights(session, required_weights(spec))
+    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, _models_named(session, spec))
+
+
+def _models_named(session: Session, spec: PipelineSpec) -> dict[UUID, StoredModel]:
+    """The stored models that the recipes name. Raises NotFound for the first that is not there."""
+    wanted = [model_id for recipe in spec.recipes for model_id in recipe.model_ids]
+    wanted += [recipe.warm_start_model_id for recipe in spec.recipes if recipe.warm_start_model_id]
+    rows = {row.id: row for row in session.exec(select(Model).where(col(Model.id).in_(wanted)))} if wanted else {}
+    for model_id in wanted:
+        if model_id not in rows:
+            raise NotFound(f"There is no model {model_id}.", hint="`segsmith models list` shows those there are.")
+    return {row.id: _stored_model(row) for row in rows.values()}
+
+
+def _stored_model(row: Model) -> StoredModel:
+    told_clusters = row.clustering_id is not None and row.cluster is None
+    return StoredModel(row.job_id, Preset.model_validate(row.preset), told_clusters)
 
 
 def submit_pipeline(session: Session, spec: PipelineSpec, torch_threads: int) -> Pipeline:

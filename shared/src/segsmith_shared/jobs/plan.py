@@ -11,6 +11,8 @@ from segsmith_shared.plans.pipeline import PlannedJob
 
 QUEUE_OF_KIND = {
     JobKind.IMPORT: "cpu",
+    JobKind.IMPORT_WEIGHTS: "gpu",  # where the networks are that say what a file must hold
+    JobKind.IMPORT_MODEL: "gpu",
     JobKind.CLUSTER: "gpu",
     JobKind.TRAIN: "gpu",
     JobKind.GENERATE: "gpu",

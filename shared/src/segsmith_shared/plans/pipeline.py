@@ -1,7 +1,8 @@
 """A pipeline request becomes a graph of jobs with its cost, before anything runs and without touching a server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +10,8 @@ from pydantic import BaseModel
 
 from segsmith_shared.pairs.agreement import smallest_count
 from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
-from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.recipes import StoredModel, preset_of
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import (
     ArmSpec,
@@ -31,10 +33,13 @@ from segsmith_shared.plans.specs import (
     TrainJobSpec,
 )
 from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name, styling_cost
+from segsmith_shared.plans.weights import FID_INCEPTION, VGG19
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
 GPU, CPU = "gpu", "cpu"
+CLUSTERED = ("per_cluster", "conditioned")
+"""Strategies whose trainings wait for the clusters; the clusters of `full` are only shown."""
 AFTER_GENERATION = 10
 """Priority of jobs that can wait while a worker can train or generate: others wait for those."""
 
@@ -110,21 +115,27 @@ class PipelinePlan:
         }
 
 
-def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torch_threads: int) -> PipelinePlan:
-    """The jobs of `spec` on `source_count` pairs.
+def plan_pipeline(
+    spec: PipelineSpec,
+    pipeline_id: UUID,
+    source_count: int,
+    torch_threads: int,
+    models: Mapping[UUID, StoredModel] = MappingProxyType({}),
+) -> PipelinePlan:
+    """The jobs of `spec` on `source_count` pairs; `models` are those that it names.
 
-    `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet or
-    DatasetTooSmall, so that a request that cannot end well never starts.
+    `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet,
+    ModelsDoNotFit or DatasetTooSmall, so that a request that cannot end well never starts.
     """
     threads = spec.torch_threads or torch_threads
-    presets = {recipe.name: preset_of(spec, recipe) for recipe in spec.recipes}
+    presets = {recipe.name: preset_of(spec, recipe, models) for recipe in spec.recipes}
     for recipe in spec.recipes:
-        _check_guidance(recipe, presets[recipe.name])
+        _check_guidance(recipe, presets[recipe.name], models)
         _check_labels(recipe, presets[recipe.name])
     _check_size(spec, source_count)
     _check_names(spec)
     plan = PipelinePlan()
-    generated = _plan_recipes(plan, spec, presets, source_count, threads)
+    generated = _plan_recipes(plan, spec, presets, source_count, threads, models)
     ends = [job_id for drawn in generated for job_id in drawn.job_ids]
     judge_ids = _plan_judges(plan, spec, source_count, threads)
     sets, job_of_set = _close_sets(plan, spec, generated, judge_ids, ends, threads)
@@ -139,9 +150,24 @@ def plan_pipeline(spec: PipelineSpec, pipeline_id: UUID, source_count: int, torc
     return plan
 
 
-def preset_of(spec: PipelineSpec, recipe: Recipe) -> Preset:
-    """The recipe's whole preset: the named row with the recipe's overrides."""
-    return preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
+def required_weights(spec: PipelineSpec) -> set[str]:
+    """The pretrained files that the jobs of `spec` read. Raises UnknownSegmentationPreset, StylingOverrideRejected"""
+    names = {FID_INCEPTION} if spec.evaluation is not None or clusters(spec) else set()
+    if spec.segmentation is not None:
+        study = segmentation_preset(spec.segmentation.preset).with_overrides(spec.segmentation.overrides)
+        names |= {study.encoder_weights} if study.encoder_weights else set()
+    if spec.quality_gate is not None:
+        judge = segmentation_preset(spec.quality_gate.preset).with_overrides(spec.quality_gate.overrides)
+        names |= {judge.encoder_weights} if judge.encoder_weights else set()
+    for recipe in spec.recipes:
+        if recipe.styling is not None:
+            names |= {StylingSpec().with_overrides(recipe.styling).style_network, VGG19}
+    return names
+
+
+def clusters(spec: PipelineSpec) -> bool:
+    """Whether the pairs are clustered: not where every recipe draws with imported models."""
+    return any(recipe.strategy != "imported" for recipe in spec.recipes)
 
 
 def _close_sets(
@@ -184,7 +210,7 @@ def _check_names(spec: PipelineSpec) -> None:
 
 
 def _check_size(spec: PipelineSpec, source_count: int) -> None:
-    needed = max(2, spec.clustering.k if spec.clustering.method == "k-means" else 2)
+    needed = max(2, spec.clustering.k if clusters(spec) and spec.clustering.method == "k-means" else 2)
     if source_count < needed:
         raise DatasetTooSmall(
             f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
@@ -200,8 +226,9 @@ def _check_labels(recipe: Recipe, preset: Preset) -> None:
         )
 
 
-def _check_guidance(recipe: Recipe, preset: Preset) -> None:
-    if preset.sampling.guidance != 1 and recipe.strategy != "conditioned":
+def _check_guidance(recipe: Recipe, preset: Preset, models: Mapping[UUID, StoredModel]) -> None:
+    told = recipe.strategy == "conditioned" or any(models[model_id].told_clusters for model_id in recipe.model_ids)
+    if preset.sampling.guidance != 1 and not told:
         raise InvalidInput(
             f"Recipe {recipe.name} asks for guidance, but its networks are told no cluster.",
             hint="Leave sampling.guidance at 1, or choose strategy `conditioned`.",
@@ -219,7 +246,12 @@ class _Drawn:
 
 
 def _plan_recipes(
-    plan: PipelinePlan, spec: PipelineSpec, presets: dict[str, Preset], source_count: int, threads: int
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    presets: dict[str, Preset],
+    source_count: int,
+    threads: int,
+    models: Mapping[UUID, StoredModel],
 ) -> list[_Drawn]:
     """Cluster, train and generate jobs. Returns a generation for each recipe."""
     cluster_id = uuid4()
@@ -236,15 +268,17 @@ def _plan_recipes(
                 geometry=spec.geometry,
                 preset=document,
                 strategy=recipe.strategy,
+                model_ids=recipe.model_ids,
                 source_limit=recipe.source_limit,
                 labels_from=recipe.labels_from,
                 seed=seed_for(spec.seed, f"generation {recipe.name}"),
             ),
         )
         plan.generations.append(generation)
-        needs: tuple[UUID, ...] = (cluster_id,)
+        given = models[recipe.warm_start_model_id].job_id if recipe.warm_start_model_id else None
+        needs: tuple[UUID, ...] = (cluster_id,) if recipe.strategy in CLUSTERED else ()
         if recipe.strategy == "full":
-            needs = (_plan_training(plan, spec, recipe, preset, f"train {recipe.name}", threads),)
+            needs = (_plan_training(plan, spec, recipe, preset, f"train {recipe.name}", threads, given),)
         shares = min(recipe.generate_jobs, source_count)
         job_ids = tuple(
             plan.add(
@@ -256,11 +290,11 @@ def _plan_recipes(
             )
             for share in range(shares)
         )
-        if recipe.strategy != "full":
-            shared_id, together = None, recipe.strategy == "conditioned"
+        if recipe.strategy in CLUSTERED:
+            shared_id, together = given, recipe.strategy == "conditioned"
             if not together and (warm_start_preset := warm_start_of(preset)):
                 name = f"train {recipe.name}, all pairs first"
-                shared_id = _plan_training(plan, spec, recipe, warm_start_preset, name, threads)
+                shared_id = _plan_training(plan, spec, recipe, warm_start_preset, name, threads, given)
             order = TrainingOrder(
                 recipe=recipe.name,
                 preset=document,
@@ -272,7 +306,8 @@ def _plan_recipes(
         indices = range(1, preset.sampling.samples_per_source + 1)
         generated.append(_Drawn(recipe.name, generation.id, job_ids, indices))
         plan.cost += _recipe_cost(spec, recipe, preset, source_count)
-    plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
+    if clusters(spec):
+        plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
     return generated
 
 
@@ -343,7 +378,13 @@ def warm_start_of(preset: Preset) -> Preset | None:
 
 
 def _plan_training(
-    plan: PipelinePlan, spec: PipelineSpec, recipe: Recipe, preset: Preset, name: str, threads: int
+    plan: PipelinePlan,
+    spec: PipelineSpec,
+    recipe: Recipe,
+    preset: Preset,
+    name: str,
+    threads: int,
+    warm_start_job_id: UUID | None,
 ) -> UUID:
     """A training on all pairs; those of a cluster are added when the clusters are known."""
     training = TrainJobSpec(
@@ -353,6 +394,7 @@ def _plan_training(
         preset=preset.model_dump(mode="json"),
         seed=spec.seed,
         torch_threads=threads,
+        warm_start_job_id=warm_start_job_id,
     )
     return plan.add("train", name, GPU, training)
 
@@ -371,15 +413,19 @@ def _cluster_job(cluster_id: UUID, spec: PipelineSpec, orders: tuple[TrainingOrd
 
 
 def _recipe_cost(spec: PipelineSpec, recipe: Recipe, preset: Preset, source_count: int) -> list[CostLine]:
-    clusters = len(spec.clustering.imported or ()) or spec.clustering.k
     per_cluster = recipe.strategy == "per_cluster"
-    models = clusters if per_cluster else 1
+    models = (len(spec.clustering.imported or ()) or spec.clustering.k) if per_cluster else 1
     samples = min(recipe.source_limit or source_count, source_count) * preset.sampling.samples_per_source
     training, generation = training_cost(preset, models, warm_start=per_cluster), generation_cost(preset, samples)
-    return [
+    lines = [
         CostLine(f"{recipe.name}: models (at most)", models, "models"),
         CostLine(f"{recipe.name}: training (at most)", training.images, "images"),
         CostLine(f"{recipe.name}: training (at most)", training.flops, "FLOP"),
+    ]
+    if recipe.strategy == "imported":
+        lines = [CostLine(f"{recipe.name}: imported models", len(recipe.model_ids), "models")]
+    return [
+        *lines,
         CostLine(f"{recipe.name}: samples", samples, "pairs"),
         CostLine(f"{recipe.name}: each sample", generation.evaluations_per_sample, "U-Net evaluations"),
         CostLine(f"{recipe.name}: all samples", generation.evaluations, "U-Net evaluations"),
@@ -473,6 +519,7 @@ def _plan_judge(plan: PipelinePlan, spec: PipelineSpec, gate: QualityGateSpec, f
         folds=gate.folds,
         seed=seed_for(spec.seed, "quality-gate"),
         torch_threads=threads,
+        allow_stand_ins=spec.allow_stand_ins,
     )
     return plan.add("judge", f"judge {fold + 1}/{gate.folds}", GPU, judge, (), AFTER_GENERATION)
 
@@ -536,6 +583,7 @@ def _segment_spec(
         preset=study.preset,
         overrides=study.overrides,
         policy=study.policy,
+        allow_stand_ins=spec.allow_stand_ins,
         seed=seed_for(spec.seed, "segmentation", seed),
         torch_threads=threads,
     )

@@ -5,18 +5,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from segsmith_shared.plans.weights import ENCODERS_OF, EncoderWeights
 from segsmith_shared.problems import InvalidInput, NotFound
 
 _OVERRIDE_HINT = "See the fields and limits of SegmentationSpec."
-
-
-class EncoderWeights(BaseModel):
-    """A file of pretrained encoder weights in the weights folder, pinned by its whole digest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file_name: str = Field(pattern=r"^[A-Za-z0-9._-]+\.(safetensors|pth)$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class UnknownSegmentationPreset(NotFound):
@@ -29,7 +21,8 @@ class SegmentationSpec(BaseModel):
     """One training: network, data geometry, budget in optimiser steps (equal for every arm), optimiser, augmentation.
 
     `side_px` is a multiple of 2 to the `encoder_depth`. `lr_drop_at` is the fraction of the steps after which
-    `lr_after_drop` holds. `batch` images make a step, always full: short lists wrap around.
+    `lr_after_drop` holds. `batch` images make a step, always full: short lists wrap around. `encoder_weights` is a
+    pretrained file by its name; None starts the encoder at random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +50,9 @@ class SegmentationSpec(BaseModel):
             raise ValueError("decoder_channels needs one entry per level of encoder_depth")
         if self.side_px % 2**self.encoder_depth:
             raise ValueError(f"side_px must be a multiple of {2**self.encoder_depth} at this encoder_depth")
+        if self.encoder_weights is not None and self.encoder not in ENCODERS_OF[self.encoder_weights]:
+            fitting = " or ".join(ENCODERS_OF[self.encoder_weights])
+            raise ValueError(f"encoder_weights {self.encoder_weights} are for the encoder {fitting}")
         return self
 
     @property
@@ -112,6 +108,7 @@ SEGMENTATION_PRESETS = MappingProxyType(
             SegmentationSpec(
                 preset="paper-256",
                 encoder="se_resnext50_32x4d",
+                encoder_weights="se-resnext50-imagenet",
                 encoder_depth=5,
                 decoder_channels=(256, 128, 64, 32, 16),
                 side_px=256,

@@ -14,8 +14,11 @@ Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][
 SliceSeconds = Annotated[float | None, Field(gt=0, description="the installation's unless given")]
 Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
 Geometry = Literal["letterbox", "squash", "crop"]
-Strategy = Literal["per_cluster", "full", "conditioned"]
-"""One network per cluster (the paper), one that knows no clusters (its ablation), or one that is told the cluster."""
+Strategy = Literal["per_cluster", "full", "conditioned", "imported"]
+"""One network per cluster (the paper), one that knows no clusters (its ablation), or one that is told the cluster.
+
+`imported`: models that are there already draw, and nothing is trained.
+"""
 
 
 class Frozen(BaseModel):
@@ -62,7 +65,11 @@ class ClusteringSpec(Frozen):
 
 
 class Recipe(Frozen):
-    """One way of training and drawing; several may run side by side. Its sets are named after it: Diff-1, Diff-2 …"""
+    """One way of training and drawing; several may run side by side. Its sets are named after it: Diff-1, Diff-2 …
+
+    Strategy `imported` trains nothing: `model_ids` draw, with their own preset, of which `overrides` may change the
+    sampling. `warm_start_model_id` is a model of the same network that the first training starts from.
+    """
 
     name: Name = "Diff"
     preset: str | None = Field(None, max_length=80, description="the pipeline's unless given")
@@ -70,6 +77,8 @@ class Recipe(Frozen):
         default_factory=dict, description="fields of the preset, nested or dotted: sampling.samples_per_source, …"
     )
     strategy: Strategy = "per_cluster"
+    model_ids: tuple[UUID, ...] = Field((), max_length=1000, description="for strategy `imported`: whose models draw")
+    warm_start_model_id: UUID | None = None
     source_limit: int | None = Field(None, ge=1, description="redraw only so many sources, chosen by the seed")
     labels_from: PartRef | None = Field(
         None, description="pairs whose labels are exchanged for the sources' own, e.g. drawn by hand; else the sources'"
@@ -78,6 +87,14 @@ class Recipe(Frozen):
         None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
     )
     generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
+
+    @model_validator(mode="after")
+    def _models_are_imported_or_trained(self) -> Self:
+        if (self.strategy == "imported") != bool(self.model_ids):
+            raise ValueError("strategy `imported` needs `model_ids`, and the others take none")
+        if self.strategy == "imported" and (self.preset or self.warm_start_model_id):
+            raise ValueError("imported models bring their preset and are not trained")
+        return self
 
 
 class EvaluationSpec(Frozen):
@@ -161,7 +178,9 @@ class PipelineSpec(Frozen):
         None, description="whether each sample's label fits its picture, and what to drop, before segmentation"
     )
     torch_threads: int | None = Field(None, ge=1, le=256, description="of every job; the installation's unless given")
-    allow_stand_ins: bool = Field(True, description="run on built-in features where pretrained weights are missing")
+    allow_stand_ins: bool = Field(
+        False, description="where pretrained weights are missing, run on built-in features and random encoders"
+    )
 
     @model_validator(mode="after")
     def _near_copies_are_found_by_evaluation(self) -> Self:
@@ -191,6 +210,37 @@ class ImportSpec(Frozen):
     options: dict[str, Any] = Field(default_factory=dict, description="fields of pairs.checking.CheckOptions")
 
 
+class ImportWeightsSpec(Frozen):
+    """An uploaded file becomes the pretrained file `name`; without a name it is a bundle of several."""
+
+    upload_id: UUID
+    name: str | None = None
+    replace: bool = False
+
+
+class ModelImport(Frozen):
+    """What an imported checkpoint does not say itself. None: told by the file's name, as far as it tells."""
+
+    weights: Literal["ema", "raw"] | None = Field(None, description="whether the weights are averaged")
+    cluster: int | None = Field(None, ge=0, le=9999, description="whose pairs it was trained on")
+    images_seen: int | None = Field(None, ge=0, lt=2**62, description="0: unknown")
+    side_px: int = Field(256, ge=16, le=512, description="side of the pictures it draws")
+
+
+class ImportModelSpec(Frozen):
+    """A guided-diffusion checkpoint, uploaded or the pretrained one, becomes a model."""
+
+    upload_id: UUID | None = None
+    pretrained: Literal["guided-diffusion-256"] | None = None
+    told: ModelImport = ModelImport()
+
+    @model_validator(mode="after")
+    def _comes_from_somewhere(self) -> Self:
+        if (self.upload_id is None) == (self.pretrained is None):
+            raise ValueError("give either upload_id or pretrained")
+        return self
+
+
 class TrainingOrder(Frozen):
     """What a cluster job hands on: train this recipe, then let these generate jobs start.
 
@@ -210,7 +260,7 @@ class ClusterJobSpec(Frozen):
     clustering: ClusteringSpec
     seed: Seed
     torch_threads: int
-    allow_stand_ins: bool = True
+    allow_stand_ins: bool = False
     trainings: tuple[TrainingOrder, ...] = ()
 
 
@@ -249,7 +299,7 @@ class StyleJobSpec(Frozen):
     share: int = Field(ge=0)
     shares: int = Field(ge=1)
     torch_threads: int
-    allow_stand_ins: bool = True
+    allow_stand_ins: bool = False
     slice_seconds: SliceSeconds = None
 
 
@@ -267,6 +317,7 @@ class GenerationOrder(Frozen):
     geometry: Geometry
     preset: dict[str, Any]
     strategy: Strategy
+    model_ids: tuple[UUID, ...] = ()
     source_limit: int | None
     seed: Seed
     labels_from: PartRef | None = None
@@ -282,7 +333,7 @@ class EvaluateJobSpec(Frozen):
     evaluation: EvaluationSpec
     seed: Seed
     torch_threads: int
-    allow_stand_ins: bool = True
+    allow_stand_ins: bool = False
     drop_near_copies: bool = False
 
 
@@ -298,6 +349,7 @@ class JudgeJobSpec(Frozen):
     seed: Seed
     torch_threads: int
     slice_seconds: SliceSeconds = None
+    allow_stand_ins: bool = False
 
 
 class GateJobSpec(Frozen):
@@ -325,6 +377,7 @@ class SegmentJobSpec(Frozen):
     seed: Seed
     torch_threads: int
     slice_seconds: SliceSeconds = None
+    allow_stand_ins: bool = False
 
 
 class ReportJobSpec(Frozen):

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from segsmith_shared.plans.weights import WeightsCorrupt
 from segsmith_shared.vision.towers import resized, standardised
-from segsmith_shared.vision.weights import WeightsCorrupt
 
 DinoName = Literal["dino-vit-s8", "dino-vit-b8"]
 _TIMM_NAMES: dict[DinoName, str] = {

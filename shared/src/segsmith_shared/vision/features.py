@@ -1,26 +1,21 @@
 """One protocol for "a picture as a vector": the published FID-Inception, or a fixed stand-in that says so."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 from torch import Tensor
 from torch.nn import functional
 
+from segsmith_shared.plans.weights import FID_INCEPTION, WeightsCorrupt, fetch_command
 from segsmith_shared.randomness import numpy_generator_for
-from segsmith_shared.vision.weights import (
-    FID_INCEPTION,
-    KNOWN_WEIGHTS,
-    VerifiedWeights,
-    WeightsCorrupt,
-    find_weights,
-    read_weights,
-)
+from segsmith_shared.storage.objects import ObjectStore
+from segsmith_shared.vision.weights import pretrained
 
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
@@ -54,16 +49,13 @@ def describe_extractor(extractor: FeatureExtractor) -> dict[str, Any]:
     }
 
 
-def extractor_for(weights_dir: Path | None, *, allow_stand_in: bool = True) -> FeatureExtractor:
-    """FID-Inception if its file lies in `weights_dir`, else the built-in network where a stand-in is allowed.
+def extractor_for(engine: Engine, objects: ObjectStore, *, allow_stand_in: bool = False) -> FeatureExtractor:
+    """FID-Inception from its stored file, or, where there is none, the built-in network if a stand-in is allowed.
 
-    Raises WeightsMissing where it is not, and WeightsCorrupt for a file of that name with another digest: silence would
-    change what every figure means.
+    Raises what `vision.weights.pretrained` does.
     """
-    missing = weights_dir is None or not (weights_dir / KNOWN_WEIGHTS[FID_INCEPTION].file_name).exists()
-    if missing and allow_stand_in:
-        return BuiltInExtractor()
-    return InceptionExtractor.from_weights(find_weights(weights_dir, FID_INCEPTION))
+    given = pretrained(engine, objects, FID_INCEPTION, allow_stand_in=allow_stand_in)
+    return BuiltInExtractor() if given is None else InceptionExtractor.from_tensors(given.tensors, given.sha256)
 
 
 class InceptionExtractor:
@@ -81,18 +73,18 @@ class InceptionExtractor:
         self._resize = build_resizer("clean")
 
     @classmethod
-    def from_weights(cls, weights: VerifiedWeights) -> "InceptionExtractor":
-        """Raises WeightsCorrupt when the tensors are not the network's."""
+    def from_tensors(cls, tensors: Mapping[str, Tensor], digest: str) -> "InceptionExtractor":
+        """`digest` is the published file's. Raises WeightsCorrupt when the tensors are not the network's."""
         from segsmith_shared.vision import inception  # brings torchvision: seconds that jobs without weights spare
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            network = inception.feature_network(read_weights(weights))
+            network = inception.feature_network(tensors)
         except RuntimeError as error:
             raise WeightsCorrupt(
-                f"{weights.path} is not FID-Inception: {error}", hint="Fetch the published file again."
+                f"The stored file is not FID-Inception: {error}", hint=f"Run `{fetch_command([FID_INCEPTION])}`."
             ) from error
-        return cls(network, weights.sha256, device)
+        return cls(network, digest, device)
 
     @torch.inference_mode()
     def features(self, images: Images, on_step: OnStep | None = None) -> Features:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from segsmith_shared.plans.weights import WeightsCorrupt
 from segsmith_shared.vision.towers import standardised
-from segsmith_shared.vision.weights import WeightsCorrupt
 
 NAME = "vgg19-relu1-relu2"
 _PREFIX = "features."

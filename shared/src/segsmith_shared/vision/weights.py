@@ -1,121 +1,109 @@
-"""Pretrained weights come from files a person put there: pinned by digest, and never unpickled in this process."""
+"""Weights come from files strangers made: converted in a process of their own, stored once, verified at every read."""
 
-import subprocess
-import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import overload
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from sqlalchemy import Engine
 from torch import Tensor
 
-from segsmith_shared.problems import Problem
+from segsmith_shared.database.session import session_scope
+from segsmith_shared.database.weights import stored_weights
+from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits
+from segsmith_shared.plans.weights import WeightsCorrupt, missing_weights, weights_named
+from segsmith_shared.storage.objects import ObjectStore
 
-CONVERSION_TIMEOUT_SECONDS = 300
+CPU_SECONDS, CLOCK_SECONDS = 600.0, 1800.0
+CONVERTER = "segsmith_shared.vision.convert_weights"
+NOTHING_RAN = "Only plain mappings of names to tensors are read; nothing in the file was run."
 
-
-@dataclass(frozen=True)
-class KnownWeights:
-    """A published weight file: its name in the folder, the start of its SHA-256, its size and where it is published."""
-
-    file_name: str
-    sha256_prefix: str
-    megabytes: int
-    published_at: str
-
-
-FID_INCEPTION = "fid-inception"
-
-KNOWN_WEIGHTS: dict[str, KnownWeights] = {
-    FID_INCEPTION: KnownWeights(
-        file_name="pt_inception-2015-12-05-6726825d.pth",
-        sha256_prefix="6726825d",
-        megabytes=95,
-        published_at="https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
-    ),
-}
+Shapes = Mapping[str, tuple[int, ...]]
+"""Tensor name -> its shape."""
 
 
-class WeightsMissing(Problem):
-    """The folder of pretrained weights has no such file."""
+def convert_weights(
+    source: Path, destination: Path, *, keep: tuple[str, ...] = ("",), drop: tuple[str, ...] = ()
+) -> Shapes:
+    """Write the wanted tensors of an untrusted `.pt`, `.pth` or `.safetensors` file as safetensors; their shapes.
 
-    status = 422
-    title = "A pretrained weight file is missing"
-
-
-class WeightsCorrupt(Problem):
-    """The file is there, but it is not the published one, or not what its name says."""
-
-    status = 422
-    title = "A pretrained weight file cannot be trusted"
-
-
-@dataclass(frozen=True)
-class VerifiedWeights:
-    """A weight file whose digest was compared with the pinned one."""
-
-    path: Path
-    sha256: str
-
-
-def find_weights(folder: Path | None, name: str) -> VerifiedWeights:
-    """The file of the known weights `name` in `folder`, its digest checked.
-
-    Raises WeightsMissing with the way to put the file there, WeightsCorrupt where the digest differs.
+    A limited process reads it: memory by the size of the file, time, no secrets. Raises WeightsCorrupt.
     """
-    known = KNOWN_WEIGHTS[name]
-    if folder is None or not (folder / known.file_name).is_file():
-        where = f"not in {folder}" if folder else "nowhere: WEIGHTS_DIR is not set"
-        raise WeightsMissing(
-            f"The file {known.file_name} ({known.megabytes} MB) is {where}.",
-            hint=f"Download it from {known.published_at} into one folder and name that folder in WEIGHTS_DIR.",
-        )
-    return verify_weights(folder / known.file_name, known.sha256_prefix)
+    # the reader tightens its own memory, as only it knows what torch has mapped; file and headers are all it writes
+    limits = ProcessLimits(2**50, CPU_SECONDS, CLOCK_SECONDS, file_bytes=source.stat().st_size + 2**24)
+    request = {"source": str(source), "destination": str(destination), "keep": keep, "drop": drop}
+    with LimitedProcess(CONVERTER, limits) as child:
+        try:
+            head, _ = child.ask(request)
+        except ChildDied as death:
+            raise WeightsCorrupt(f"The process that read the file {death}", hint=NOTHING_RAN) from death
+    if "problem" in head:
+        raise WeightsCorrupt(f"The file holds something other than tensors: {head['problem']}", hint=NOTHING_RAN)
+    return shapes_in(destination)
 
 
-def verify_weights(path: Path, sha256_prefix: str) -> VerifiedWeights:
-    """The file at `path`, if its SHA-256 (hexadecimal) begins with `sha256_prefix` (at least 8 digits)."""
-    if len(sha256_prefix) < 8:
-        raise ValueError("a prefix under 8 digits pins nothing")
-    try:
-        sha256 = sha256_of(path)
-    except FileNotFoundError as error:
-        raise WeightsMissing(f"The file {path.name} is not in {path.parent}.", hint="Put it there.") from error
-    if not sha256.startswith(sha256_prefix.lower()):
-        raise WeightsCorrupt(
-            f"{path} has the SHA-256 {sha256[:16]}…, but {sha256_prefix}… is the published one.",
-            hint="Delete the file and fetch it again; a broken download is the usual reason.",
-        )
-    return VerifiedWeights(path, sha256)
-
-
-def sha256_of(path: Path) -> str:
+def sha256_of(file: Path) -> str:
     """The SHA-256 of a file in hexadecimal, read in blocks."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
-def read_weights(weights: VerifiedWeights) -> dict[str, Tensor]:
-    """The tensors of a verified file by name, on the CPU; a pickled file is read in a separate process.
+def shapes_in(file: Path) -> Shapes:
+    """Names and shapes in a safetensors file; no tensor is read. Raises WeightsCorrupt."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise WeightsCorrupt(f"The file is no safetensors file: {error}") from error
 
-    Raises WeightsCorrupt for a file that holds anything but tensors.
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained file in memory: its tensors by name, on the CPU, and the SHA-256 of the published original."""
+
+    name: str
+    sha256: str
+    tensors: Mapping[str, Tensor]
+
+
+@overload
+def pretrained(engine: Engine, objects: ObjectStore, name: str) -> Pretrained: ...
+
+
+@overload
+def pretrained(engine: Engine, objects: ObjectStore, name: str, *, allow_stand_in: bool) -> Pretrained | None: ...
+
+
+def pretrained(engine: Engine, objects: ObjectStore, name: str, *, allow_stand_in: bool = False) -> Pretrained | None:
+    """The registry's file `name`, its bytes compared with their digest; None where it is missing and need not be there.
+
+    Raises UnknownWeights, WeightsMissing with the command that fetches it, and ObjectMissing, ObjectCorrupt or
+    WeightsCorrupt for a stored file that is lost or damaged: nothing stands in for that, as silence would change what
+    every figure means.
     """
-    if weights.path.suffix == ".safetensors":
-        return load_file(weights.path)
+    weights_named(name)
+    with session_scope(engine) as session:
+        stored = stored_weights(session, name)
+    if stored is not None:
+        return Pretrained(name, stored.sha256, read_tensors(objects, stored.tensors_digest))
+    if not allow_stand_in:
+        raise missing_weights([name])
+    return None
+
+
+def read_tensors(objects: ObjectStore, digest: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors object by name, on the CPU, once its bytes have the digest.
+
+    Raises ObjectMissing, ObjectCorrupt, WeightsCorrupt.
+    """
     with tempfile.TemporaryDirectory(prefix="segsmith-weights-") as folder:
-        converted = Path(folder) / "weights.safetensors"
-        finished = subprocess.run(
-            [sys.executable, "-I", "-m", "segsmith_shared.vision.convert_weights", str(weights.path), str(converted)],
-            capture_output=True,
-            text=True,
-            timeout=CONVERSION_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if finished.returncode != 0:
-            reason = finished.stderr.strip().splitlines()[-1:] or [f"exit status {finished.returncode}"]
-            raise WeightsCorrupt(
-                f"{weights.path} holds something other than tensors: {reason[0]}",
-                hint="Only a plain state dict of tensors is read; nothing in the file was run.",
-            )
-        return load_file(converted)
+        file = Path(folder) / "weights.safetensors"
+        objects.fetch_to(digest, file)
+        try:
+            return load_file(file)  # mapped: the pages outlive the name
+        except SafetensorError as error:
+            raise WeightsCorrupt(f"Object {digest[:12]}… is no safetensors file: {error}") from error

@@ -1,7 +1,6 @@
 """Pictures as vectors: equal to clean-fid's on the same weights, and honest where a stand-in computes them."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from pytorch_fid import inception as fid_inception
 from sklearn.metrics import silhouette_score
 
 from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.plans.weights import WeightsCorrupt
 from segsmith_shared.vision import inception
 from segsmith_shared.vision.features import (
     BuiltInExtractor,
@@ -20,10 +20,7 @@ from segsmith_shared.vision.features import (
     Interrupted,
     OnStep,
     RememberingExtractor,
-    describe_extractor,
-    extractor_for,
 )
-from segsmith_shared.vision.weights import FID_INCEPTION, KNOWN_WEIGHTS, KnownWeights, WeightsCorrupt
 
 Images = NDArray[np.uint8]
 
@@ -80,36 +77,13 @@ def test_the_network_is_pytorch_fids_network(
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_a_published_file_is_found_read_in_another_process_and_used(
-    published_layout: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_tensors_of_another_network_are_refused_with_the_way_to_the_right_ones(
+    published_layout: dict[str, torch.Tensor],
 ) -> None:
-    known = KNOWN_WEIGHTS[FID_INCEPTION]
-    file = tmp_path / known.file_name
-    torch.save(published_layout, file)
-    with pytest.raises(WeightsCorrupt, match="6726825d"):
-        extractor_for(tmp_path)
-
-    from segsmith_shared.vision import weights as weights_module
-
-    digest = weights_module.sha256_of(file)
-    pinned = KnownWeights(known.file_name, digest[:8], known.megabytes, known.published_at)
-    monkeypatch.setitem(weights_module.KNOWN_WEIGHTS, FID_INCEPTION, pinned)
-    extractor = extractor_for(tmp_path)
-
-    assert describe_extractor(extractor) == {
-        "name": "fid-inception-pool3",
-        "digest": digest,
-        "dimension": 2048,
-        "stand_in": False,
-    }
-    images = drawn_images(1, 32)
-    direct = InceptionExtractor(inception.feature_network(published_layout), digest)
-    assert np.array_equal(extractor.features(images), direct.features(images))
-
-
-def test_without_a_weight_file_the_extractor_says_that_it_is_a_stand_in(tmp_path: Path) -> None:
-    assert extractor_for(None).stand_in
-    assert extractor_for(tmp_path).stand_in
+    lacking = {name: tensor for name, tensor in published_layout.items() if name != "Mixed_7c.branch1x1.conv.weight"}
+    with pytest.raises(WeightsCorrupt, match="not FID-Inception") as caught:
+        InceptionExtractor.from_tensors(lacking, "ab" * 32)
+    assert "segsmith weights fetch fid-inception" in caught.value.hint
 
 
 def test_built_in_features_repeat_and_do_not_depend_on_the_neighbours() -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torchvision.models import vgg19
 from torchvision.models.vision_transformer import VisionTransformer
 
+from segsmith_shared.plans.weights import WeightsCorrupt
 from segsmith_shared.vision import dino, vgg
 from segsmith_shared.vision.dino import DinoName, dino_tower
 from segsmith_shared.vision.towers import (
@@ -17,7 +18,6 @@ from segsmith_shared.vision.towers import (
     standardised,
 )
 from segsmith_shared.vision.vgg import vgg_tower
-from segsmith_shared.vision.weights import WeightsCorrupt
 
 
 def drawn(layout: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:

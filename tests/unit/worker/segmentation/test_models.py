@@ -45,6 +45,13 @@ def test_encoder_weights_of_a_file_are_taken_and_a_classifier_is_left_out() -> N
     assert all(torch.equal(taken[name], encoder[name]) for name in taken)
 
 
+def test_a_published_file_of_timm_fits_an_encoder_of_timm() -> None:
+    donor = {name.removeprefix("encoder."): tensor for name, tensor in models.build(TINY, 5).state_dict().items()}
+    published = {name.removeprefix("model."): t for name, t in donor.items() if name.startswith("model.")}
+    taken = models.build(TINY, 0, published).get_submodule("encoder").state_dict()
+    assert all(torch.equal(taken[f"model.{name}"], tensor) for name, tensor in published.items())
+
+
 def test_weights_of_another_encoder_are_refused_with_the_first_missing_name() -> None:
     with pytest.raises(models.EncoderWeightsMismatch, match="missing"):
         models.build(TINY, 0, {"layer0.conv1.weight": torch.zeros(1)})

@@ -1,5 +1,6 @@
 """What a styled pair's row says of it."""
 
+from typing import Any
 from unittest.mock import Mock
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from segsmith_worker.styling.guidance import Towers
 from segsmith_worker.styling.style import StyleResult
 
 STORED = StoredSample(*"abcdefg")
+CONTENT: dict[str, Any] = {"image_digest": "before", "sample_index": 1}
+MODEL: dict[str, Any] = {"recipe": "Diff"}
 
 
 def sample_of(label: torch.Tensor) -> Sample:
@@ -30,9 +33,9 @@ def sample_of(label: torch.Tensor) -> Sample:
         StylingSpec(),
         Towers(BuiltInStyleTower(), BuiltInTextureTower()),
     )
-    content = Sample(id=uuid4(), image_digest="before", source_pair_id=uuid4(), sample_index=1)
+    content = Sample(id=uuid4(), source_pair_id=uuid4(), **CONTENT)
     result = StyleResult(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), label[None], label[None].float(), torch.ones(1))
-    return styled_sample(job, Restyling(content, Model(), seed=5), result, 0, STORED)
+    return styled_sample(job, Restyling(content, Model(**MODEL), seed=5), result, 0, STORED)
 
 
 @pytest.mark.parametrize(("pixels", "reason"), [(0, "empty_label"), (6, None)])

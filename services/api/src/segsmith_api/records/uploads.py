@@ -33,8 +33,15 @@ class PartsChanged(Conflict):
     title = "The upload changed while it was checked"
 
 
-def create(session: Session, dataset_id: UUID, filename: str, size_bytes: int, part_bytes: int) -> UploadAnswer:
-    check_exists(session, Dataset, dataset_id, noun="dataset")
+class WrongOrder(InvalidInput):
+    """What was uploaded to a dataset is imported as pairs; what was not, as weights or as a model."""
+
+    title = "The upload is for something else"
+
+
+def create(session: Session, dataset_id: UUID | None, filename: str, size_bytes: int, part_bytes: int) -> UploadAnswer:
+    if dataset_id is not None:
+        check_exists(session, Dataset, dataset_id, noun="dataset")
     row = Upload(dataset_id=dataset_id, filename=filename, size_bytes=size_bytes, part_bytes=part_bytes)
     session.add(row)
     session.flush()

@@ -1,30 +1,26 @@
-"""Uploads: an archive arrives in parts, in any order, each as often as need be; closing it begins its import."""
+"""Uploads: a file arrives in parts, in any order, each as often as need be; closing it begins its import."""
 
 import tempfile
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from anyio import to_thread
 from fastapi import Header, Path, Request, Response
-from pydantic import ValidationError
 from sqlmodel import Session
 
 from segsmith_api.answers import JobDetail, PartAnswer, UploadAnswer
 from segsmith_api.bodies import CloseUpload, NewUpload
 from segsmith_api.dependencies import Here, OnceOnly, Reading
-from segsmith_api.idempotency import Reply
+from segsmith_api.idempotency import Once, Reply
+from segsmith_api.import_orders import check_order, import_job
 from segsmith_api.incoming import receive_part, sha256_in, sha256_of_parts
 from segsmith_api.installation import Installation
 from segsmith_api.metrics import UPLOADED_BYTES
-from segsmith_api.problem_responses import invalid
 from segsmith_api.records import jobs, uploads
 from segsmith_api.routes import router_of
-from segsmith_shared.database.tables import JobKind, Upload, UploadPart
-from segsmith_shared.jobs.plan import QUEUE_OF_KIND, submit
-from segsmith_shared.pairs.checking import CheckOptions
-from segsmith_shared.plans.pipeline import PlannedJob
-from segsmith_shared.plans.specs import ImportSpec
+from segsmith_shared.database.tables import UploadPart
+from segsmith_shared.jobs.plan import submit
 
 router = router_of("uploads")
 
@@ -39,14 +35,13 @@ PART_BODY = {
 @router.post("/datasets/{dataset_id}/uploads", status_code=201, response_model=UploadAnswer)
 def create_upload(dataset_id: UUID, body: NewUpload, here: Here, once: OnceOnly) -> Response:
     """Announce an archive; the answer says how long its parts are."""
-    uploads.check_size(body.size_bytes, here.settings.maximum_upload_bytes)
+    return _begin(dataset_id, body, here, once)
 
-    def work(session: Session) -> Reply:
-        part_bytes = here.settings.upload_part_bytes
-        answer = uploads.create(session, dataset_id, body.filename, body.size_bytes, part_bytes)
-        return Reply(201, answer, f"/v1/uploads/{answer.id}")
 
-    return once(work)
+@router.post("/uploads", status_code=201, response_model=UploadAnswer)
+def create_weights_upload(body: NewUpload, here: Here, once: OnceOnly) -> Response:
+    """Announce a pretrained file, a bundle of them, or a model; the answer says how long its parts are."""
+    return _begin(None, body, here, once)
 
 
 @router.get("/uploads/{upload_id}")
@@ -76,7 +71,7 @@ async def put_part(
 
 @router.post("/uploads/{upload_id}/close", status_code=202, response_model=JobDetail)
 async def close_upload(upload_id: UUID, body: CloseUpload, here: Here, once: OnceOnly) -> Response:
-    """Check the whole archive's SHA-256 and begin its import. Reading many gigabytes takes minutes; wait for it."""
+    """Check the whole file's SHA-256 and begin its import. Reading many gigabytes takes minutes; wait for it."""
     if known := await to_thread.run_sync(once.known):
         return known
     try:
@@ -88,11 +83,22 @@ async def close_upload(upload_id: UUID, body: CloseUpload, here: Here, once: Onc
 
     def work(session: Session) -> Reply:
         row = uploads.close(session, upload_id, body.sha256, parts)
-        job = _import_job(row, body)
+        job = import_job(uploads.import_job_id(row), row, body)
         submit(session, [job])
         return Reply(202, jobs.detail(session, job.id), f"/v1/jobs/{job.id}", {job.queue: 1})
 
     return await to_thread.run_sync(once, work)
+
+
+def _begin(dataset_id: UUID | None, body: NewUpload, here: Installation, once: Once) -> Response:
+    uploads.check_size(body.size_bytes, here.settings.maximum_upload_bytes)
+
+    def work(session: Session) -> Reply:
+        part_bytes = here.settings.upload_part_bytes
+        answer = uploads.create(session, dataset_id, body.filename, body.size_bytes, part_bytes)
+        return Reply(201, answer, f"/v1/uploads/{answer.id}")
+
+    return once(work)
 
 
 def _expected_size(here: Installation, upload_id: UUID, number: int) -> int:
@@ -111,24 +117,11 @@ def _store(here: Installation, path: FilePath, part: UploadPart) -> None:
 
 def _verify(here: Installation, upload_id: UUID, body: CloseUpload) -> list[UploadPart]:
     """The parts, once their bytes in a row have the promised digest. Holds no connection while it reads."""
-    _check_options(body.order.options)
     with here.transaction() as session:
         row = uploads.get(session, upload_id)
         uploads.check_open(row)
+        check_order(row, body)
         parts = uploads.parts_of(session, upload_id)
     uploads.check_complete(row, parts)
     sha256_of_parts(here.objects, [part.digest for part in parts], body.sha256)
     return parts
-
-
-def _import_job(row: Upload, body: CloseUpload) -> PlannedJob:
-    spec = ImportSpec(dataset_id=row.dataset_id, upload_id=row.id, **body.order.model_dump())
-    kind = JobKind.IMPORT
-    return PlannedJob(uploads.import_job_id(row), kind, f"import {row.filename}"[:200], QUEUE_OF_KIND[kind], spec)
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    try:
-        CheckOptions.model_validate(options)
-    except ValidationError as error:
-        raise invalid(error.errors(), ("body", "import", "options")) from error

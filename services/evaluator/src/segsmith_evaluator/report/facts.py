@@ -109,7 +109,7 @@ class ClusteringFacts(Fact):
 
 
 class ModelFacts(Fact):
-    """A trained diffusion model; `curve` holds equally long lists of images seen and loss."""
+    """A trained diffusion model, here or elsewhere (`imported`); `curve` holds equally long lists."""
 
     id: UUID
     recipe: str
@@ -124,9 +124,13 @@ class ModelFacts(Fact):
     curve_loss: tuple[float, ...]
     run_seconds: float
     peak_memory_bytes: int
+    imported: bool = False
 
     @property
     def name(self) -> str:
+        if self.imported:
+            of_cluster = "" if self.cluster is None else f", cluster {self.cluster + 1}"
+            return f"{self.recipe} {str(self.id)[:8]}{of_cluster}"
         if self.cluster is not None:
             return f"{self.recipe}, cluster {self.cluster + 1}"
         return f"{self.recipe}, all pairs" + (", told their clusters" if self.told_clusters else "")

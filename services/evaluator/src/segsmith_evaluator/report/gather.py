@@ -175,9 +175,12 @@ def _models(rows: Rows) -> Iterator[ModelFacts]:
     jobs = {job.id: job for job in rows.jobs}
     for model in rows.models:
         yield _model(model, jobs[model.job_id])
+    for model in rows.imported_models:
+        yield _model(model, None)
 
 
-def _model(model: Model, job: Job) -> ModelFacts:
+def _model(model: Model, job: Job | None) -> ModelFacts:
+    """A model of a training, or an imported one: what it cost to train is not known."""
     return ModelFacts(
         id=model.id,
         recipe=model.recipe,
@@ -190,8 +193,9 @@ def _model(model: Model, job: Job) -> ModelFacts:
         checkpoint_digest=model.checkpoint_digest,
         curve_images_seen=tuple(model.curve.get("images_seen", ())),
         curve_loss=tuple(model.curve.get("loss", ())),
-        run_seconds=job.run_seconds,
-        peak_memory_bytes=job.peak_memory_bytes,
+        run_seconds=job.run_seconds if job else 0.0,
+        peak_memory_bytes=job.peak_memory_bytes if job else 0,
+        imported=job is None,
     )
 
 

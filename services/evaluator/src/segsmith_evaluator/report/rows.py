@@ -53,6 +53,7 @@ class Rows:
     jobs: list[Job]
     clusterings: list[Clustering]
     models: list[Model]
+    imported_models: list[Model]
     generations: list[Generation]
     samples: dict[UUID, list[Sample]]
     evaluations: list[Evaluation]
@@ -87,6 +88,7 @@ def read_rows(session: Session, pipeline_id: UUID) -> Rows:
         jobs=list(jobs),
         clusterings=_of_jobs(session, Clustering, jobs),
         models=sorted(_of_jobs(session, Model, jobs), key=lambda model: (model.recipe, model.cluster or 0)),
+        imported_models=_imported(session, generations),
         generations=generations,
         samples=_samples(session, generations),
         evaluations=evaluations,
@@ -139,6 +141,13 @@ def _generations(session: Session, spec: PipelineSpec, pipeline_id: UUID) -> lis
     found = session.exec(select(Generation).where(Generation.pipeline_id == pipeline_id)).all()
     place = {recipe.name: index for index, recipe in enumerate(spec.recipes)}
     return sorted(found, key=lambda generation: place.get(generation.recipe, len(place)))
+
+
+def _imported(session: Session, generations: Iterable[Generation]) -> list[Model]:
+    """The models that the generations drew with and that no job of the pipeline trained, each once."""
+    wanted = [UUID(model_id) for generation in generations for model_id in generation.spec.get("model_ids", ())]
+    rows = {row.id: row for row in session.exec(select(Model).where(col(Model.id).in_(wanted)))} if wanted else {}
+    return [rows[model_id] for model_id in dict.fromkeys(wanted) if model_id in rows]
 
 
 def _samples(session: Session, generations: Iterable[Generation]) -> dict[UUID, list[Sample]]:

@@ -281,7 +281,7 @@ def _cost_row(kind: str, jobs: Sequence[JobFacts], work: str) -> CostRow:
 
 def _work(kind: str, facts: Facts) -> str:
     if kind == "train" and facts.models:
-        return f"{count(sum(model.images_seen for model in facts.models))} images seen"
+        return f"{count(sum(model.images_seen for model in facts.models if not model.imported))} images seen"
     if kind == "generate" and facts.sets:
         return _evaluations([item for item in facts.sets if item.styling is None])
     if kind == "style" and facts.sets:

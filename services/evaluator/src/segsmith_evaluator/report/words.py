@@ -124,6 +124,8 @@ def stand_ins(facts: Facts) -> list[str]:
             "The judges of the quality gate learned on encoders with random initial weights, not on pretrained ones: "
             "compare their agreement with real pairs and with samples, and with no other run's."
         )
+    if facts.segmentation is not None and facts.segmentation.parameters.get("encoder_stand_in"):
+        sentences.append("The segmentation models' encoders began at random values instead of pretrained ones.")
     towers = {name for item in facts.sets if item.styling and item.styling.stand_in for name in item.styling.networks}
     if towers:
         sentences.append(
@@ -168,11 +170,14 @@ def _trained(facts: Facts) -> str:
     source = facts.training
     drawn = "drawn" if source.drawn else source.origin
     text = f"{count(source.n)} {drawn} pairs of “{source.dataset}” (version {source.version_number}) were given."
-    if not facts.models:
+    trained = [model for model in facts.models if not model.imported]
+    if imported := len(facts.models) - len(trained):
+        text += f" {counted(imported, 'imported diffusion model')} drew."
+    if not trained:
         return text + " No diffusion model was trained."
-    seen = sum(model.images_seen for model in facts.models)
-    took = sum(model.run_seconds for model in facts.models)
-    models = counted(len(facts.models), "diffusion model")
+    seen = sum(model.images_seen for model in trained)
+    took = sum(model.run_seconds for model in trained)
+    models = counted(len(trained), "diffusion model")
     return f"{text} {models} learned from them, {count(seen)} images seen in {seconds(took)}."
 
 

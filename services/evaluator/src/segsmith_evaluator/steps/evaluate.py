@@ -94,7 +94,8 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
 def _measured(
     context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, label: str
 ) -> tuple[SetMetrics, CheckedSet]:
-    extractor = RememberingExtractor(extractor_for(context.settings.weights_dir, allow_stand_in=spec.allow_stand_ins))
+    features = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
+    extractor = RememberingExtractor(features)
     real = read_squares(context.objects, stored.real, stored.side_px, spec.geometry)
     synthetic = read_squares(context.objects, stored.samples, stored.side_px, spec.geometry)
     held_out = read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry)

@@ -19,7 +19,7 @@ from typing import Any, Self
 from PIL import Image
 from pydantic import ValidationError
 from sqlalchemy import func
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from segsmith_shared.database.tables import Artifact, Dataset, DatasetVersion, Pair, Upload, UploadPart
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
@@ -27,8 +27,9 @@ from segsmith_shared.pairs.archives import Extraction, extract_archive
 from segsmith_shared.pairs.checking import CheckedPair, CheckOptions, Finding, ImportReport, check_folder
 from segsmith_shared.pairs.contact_sheet import sheet
 from segsmith_shared.plans.specs import ImportSpec
-from segsmith_shared.problems import Conflict, InvalidInput, NotFound, Problem
-from segsmith_shared.storage.objects import Digest, ObjectStore
+from segsmith_shared.problems import InvalidInput
+from segsmith_shared.storage.objects import ObjectStore
+from segsmith_shared.storage.uploads import closed_upload, fetch_upload
 
 PUTS_AT_ONCE = 4
 FINDINGS_IN_ROW = 1000
@@ -41,13 +42,6 @@ class NothingToImport(InvalidInput):
     title = "The archive holds no usable pair"
 
 
-class UploadDamaged(Problem):
-    """The stored parts do not add up to the archive that was closed."""
-
-    status = 500
-    title = "The upload is damaged"
-
-
 class _StopAsked(Exception):
     """Leaves the middle of the work, wherever it is."""
 
@@ -56,7 +50,8 @@ def run(context: StepContext) -> Outcome:
     """Fetch, unpack, check, store. A stop loses nothing but time: there is nothing to go on from."""
     spec = ImportSpec.model_validate(context.spec)
     options = _options(spec)
-    upload, parts = _closed_upload(context, spec)
+    with context.reading() as session:
+        upload, parts = closed_upload(session, spec.upload_id, spec.dataset_id)
     try:
         with TemporaryDirectory(prefix="segsmith-import-") as name:
             extraction = _unpacked(context, upload, parts, Path(name))
@@ -86,39 +81,14 @@ def _options(spec: ImportSpec) -> CheckOptions:
         raise InvalidInput(f"Import option {where!r}: {first['msg']}.", hint="See docs/datasets.md.") from error
 
 
-def _closed_upload(context: StepContext, spec: ImportSpec) -> tuple[Upload, list[UploadPart]]:
-    with context.reading() as session:
-        upload = session.get(Upload, spec.upload_id)
-        if upload is None or upload.dataset_id != spec.dataset_id:
-            raise NotFound(f"Dataset {spec.dataset_id} has no upload {spec.upload_id}.")
-        if upload.closed_at is None:
-            raise Conflict(f"Upload {upload.id} is not closed.", hint="Send all parts, then close it.")
-        query = select(UploadPart).where(UploadPart.upload_id == upload.id).order_by(col(UploadPart.number))
-        return upload, list(session.exec(query))
-
-
 def _unpacked(context: StepContext, upload: Upload, parts: Iterable[UploadPart], folder: Path) -> Extraction:
     """The archive's files below `folder`/files; the archive itself is gone again, as both may be large."""
     archive = folder / "archive"
-    _fetch(context, upload, parts, archive)
+    fetch_upload(context.objects, upload, parts, archive, on_part=lambda: _go_on_or_stop(context))
     extraction = extract_archive(archive, folder / "files", on_bytes=lambda _: _go_on_or_stop(context))
     archive.unlink()
     context.message(f"unpacked {extraction.files} files", total_bytes=extraction.total_bytes)
     return extraction
-
-
-def _fetch(context: StepContext, upload: Upload, parts: Iterable[UploadPart], archive: Path) -> None:
-    digest = sha256()
-    with archive.open("wb") as output:
-        for part in parts:
-            _go_on_or_stop(context)
-            for chunk in context.objects.open_stream(Digest(part.digest)):
-                digest.update(chunk)
-                output.write(chunk)
-    if digest.hexdigest() != upload.sha256:
-        raise UploadDamaged(
-            f"Upload {upload.id} has SHA-256 {digest.hexdigest()}, not {upload.sha256}.", hint="Upload it again."
-        )
 
 
 def _go_on_or_stop(context: StepContext) -> None:

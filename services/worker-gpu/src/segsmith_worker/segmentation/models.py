@@ -11,6 +11,8 @@ from segsmith_shared.problems import InvalidInput
 from segsmith_worker.randomness import generator_for
 
 BACKGROUND, LESION = 0, 1
+_TIMM_PREFIX = "model."
+"""segmentation-models-pytorch keeps an encoder of timm one level deeper than its published files have it."""
 
 # ImageNet's channel means and deviations of pixels in 0…1, which pretrained encoders expect.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -95,6 +97,8 @@ def _initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 def _load_encoder(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
     wanted = encoder.state_dict()
+    if all(name.startswith(_TIMM_PREFIX) for name in wanted) and not any(n.startswith(_TIMM_PREFIX) for n in weights):
+        weights = {_TIMM_PREFIX + name: tensor for name, tensor in weights.items()}
     missing = sorted(name for name in wanted if name not in weights and not name.endswith("num_batches_tracked"))
     if missing:
         raise EncoderWeightsMismatch(

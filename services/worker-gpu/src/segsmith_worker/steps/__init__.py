@@ -10,6 +10,8 @@ STEPS = {
     JobKind.JUDGE: "segsmith_worker.steps.judge:run",
     JobKind.GATE: "segsmith_worker.steps.gate:run",
     JobKind.SEGMENT: "segsmith_worker.steps.segment:run",
+    JobKind.IMPORT_WEIGHTS: "segsmith_worker.steps.import_weights:run",
+    JobKind.IMPORT_MODEL: "segsmith_worker.steps.import_model:run",
     JobKind.PROBE: "segsmith_shared.jobs.probe:run",
 }
 PRELOAD = [
@@ -21,4 +23,6 @@ PRELOAD = [
     "segsmith_worker.steps.judge",
     "segsmith_worker.steps.gate",
     "segsmith_worker.steps.segment",
+    "segsmith_worker.steps.import_weights",
+    "segsmith_worker.steps.import_model",
 ]

@@ -28,7 +28,7 @@ def run(context: StepContext) -> Outcome:
     spec = ClusterJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = pairs_of(session, spec.pairs)
-    extractor = extractor_for(context.settings.weights_dir, allow_stand_in=spec.allow_stand_ins)
+    extractor = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
     try:
         features, thumbnails = _features(context, stored, extractor)
         result = _clustered(spec, stored, features)

@@ -190,7 +190,7 @@ def _findings(job: GateJobSpec, stored: StoredSet, judged: Sequence[Judged]) -> 
         folds=len(stored.judges),
         preset=spec.preset,
         side_px=spec.side_px,
-        stand_in=spec.encoder_weights is None,
+        stand_in=spec.encoder_weights is None or any(judge.parameters["encoder_stand_in"] for judge in stored.judges),
         quantile=quantile,
         threshold=threshold,
         sheet=name_of_sheet(stored.label),

@@ -17,7 +17,7 @@ from segsmith_shared.pairs.geometry import place
 from segsmith_shared.pairs.lesions import count_lesions
 from segsmith_shared.plans.cost import generation_cost
 from segsmith_shared.plans.presets import Preset
-from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder
+from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder, Strategy
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
@@ -87,7 +87,7 @@ def planned_draws(
     sources = chosen_sources(pairs, order)[spec.share :: spec.shares]
     labels = pairs_of(session, order.labels_from) if order.labels_from else pairs
     exchanged = preset.sampling.label == "exchanged"
-    manners = Manners.of(session, models)
+    manners = Manners.of(session, models, order.strategy)
     draws = []
     for index in range(1, preset.sampling.samples_per_source + 1):
         for source in sources:
@@ -97,7 +97,9 @@ def planned_draws(
             seed = seed_for(order.seed, "sample", source.position, index)
             label_from = label_for(source, labels, seed) if exchanged else None
             draws.append(Draw(source, index, model, cluster, seed, label_from))
-    return sorted(draws, key=lambda draw: (draw.model.cluster or 0, draw.sample_index, draw.source.position))
+    return sorted(
+        draws, key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position)
+    )
 
 
 def label_for(source: StoredPair, labels: Sequence[StoredPair], seed: int) -> StoredPair:
@@ -126,7 +128,7 @@ def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list
 class Manners:
     """The manners a sample can be drawn in: one per cluster, by as many models or by one that is told; or just one.
 
-    `own` is the manner of each pair's own cluster, empty where nobody knows of clusters.
+    `own` is the manner of each pair's own cluster, empty where nobody knows of clusters or they are of other pairs.
     """
 
     models: Sequence[Model]
@@ -135,16 +137,16 @@ class Manners:
     told: bool
 
     @classmethod
-    def of(cls, session: Session, models: Sequence[Model]) -> Self:
-        """Those of a recipe's models."""
+    def of(cls, session: Session, models: Sequence[Model], strategy: Strategy) -> Self:
+        """Those of a recipe's models. Imported ones are one manner each, unless one alone is told the cluster."""
         clustering = session.get(Clustering, models[0].clustering_id) if models[0].clustering_id else None
-        if clustering is None:
-            return cls(models, {}, len(models), told=False)
         told = models[0].cluster is None
+        if clustering is None or (strategy == "imported" and not told):
+            return cls(models, {}, len(models), told=False)
         clusters = range(clustering.cluster_count) if told else [model.cluster for model in models]
         position = {cluster: index for index, cluster in enumerate(clusters)}
         own = {UUID(pair_id): position[cluster] for pair_id, cluster in clustering.assignments.items()}
-        return cls(models, own, len(position), told)
+        return cls(models, {} if strategy == "imported" else own, len(position), told)
 
     def model_and_cluster(self, manner: int) -> tuple[Model, int | None]:
         """Who draws in this manner, and the cluster it is of."""

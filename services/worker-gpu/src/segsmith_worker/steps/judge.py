@@ -21,7 +21,7 @@ from segsmith_worker.device import device_name
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Images, Labels, Pairs, SegmentationData
 from segsmith_worker.segmentation.judging import Agreement, agreement_of, folds_of, judge_data
-from segsmith_worker.steps.segmentation_state import begun, left_off
+from segsmith_worker.steps.segmentation_state import EncoderFacts, begun, left_off
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def run(context: StepContext) -> Outcome:
     spec = segmentation_preset(job.preset).with_overrides(job.overrides)
     seed = seed_for(job.seed, "judge", job.fold)
     lesson = _lesson(context, job, spec, seed)
-    state = begun(context, spec, seed)
+    state, encoder = begun(context, spec, seed, allow_stand_ins=job.allow_stand_ins)
 
     def on_step(report: training.StepReport) -> bool:
         context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
@@ -49,7 +49,7 @@ def run(context: StepContext) -> Outcome:
 
     training.train(state, lesson.data, spec, on_step=on_step)
     if state.step < spec.steps:
-        slice_state = left_off(context, state, kind="judge", fold=job.fold)
+        slice_state = left_off(context, state, encoder, kind="judge", fold=job.fold)
         return Stopped(state=slice_state) if context.stop_requested() else SliceDone(state=slice_state)
     network = training.best_network(state, spec)
     try:
@@ -61,9 +61,9 @@ def run(context: StepContext) -> Outcome:
             on_step=lambda *_: context.stop_requested() is not None,
         )
     except Interrupted:
-        return Stopped(state=left_off(context, state, kind="judge", fold=job.fold))
+        return Stopped(state=left_off(context, state, encoder, kind="judge", fold=job.fold))
     outputs = {"fold": job.fold, "real_pairs": len(found.dice), "real_dice_median": float(np.median(found.dice))}
-    return Finished(outputs=outputs, rows=[_judge_row(context, job, spec, state, lesson, found)])
+    return Finished(outputs=outputs, rows=[_judge_row(context, job, spec, state, encoder, lesson, found)])
 
 
 def _lesson(context: StepContext, job: JudgeJobSpec, spec: SegmentationSpec, seed: int) -> Lesson:
@@ -84,6 +84,7 @@ def _judge_row(
     job: JudgeJobSpec,
     spec: SegmentationSpec,
     state: training.SegmentationState,
+    encoder: EncoderFacts,
     lesson: Lesson,
     found: Agreement,
 ) -> Judge:
@@ -93,6 +94,7 @@ def _judge_row(
         folds=job.folds,
         parameters={
             "spec": spec.model_dump(mode="json"),
+            **encoder,
             "training_pairs": len(lesson.data.images),
             "validation_pairs": len(lesson.data.validation_images),
             "best_step": state.best_step,

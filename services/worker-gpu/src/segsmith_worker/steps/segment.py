@@ -19,7 +19,7 @@ from segsmith_shared.vision.features import Interrupted
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
 from segsmith_worker.segmentation.scores import score
-from segsmith_worker.steps.segmentation_state import begun
+from segsmith_worker.steps.segmentation_state import EncoderFacts, begun
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def run(context: StepContext) -> Outcome:
     with context.reading() as session:
         stored = _stored_arm(session, job)
     data, manifest = _arm_data(context, job, spec, stored)
-    state = begun(context, spec, job.seed)
+    state, encoder = begun(context, spec, job.seed, allow_stand_ins=job.allow_stand_ins)
 
     def on_step(report: training.StepReport) -> bool:
         context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
@@ -46,13 +46,14 @@ def run(context: StepContext) -> Outcome:
 
     training.train(state, data, spec, on_step=on_step)
     if state.step < spec.steps:
-        slice_state = {"checkpoint": _checkpoint(context, job, state)}
+        slice_state = {"checkpoint": _checkpoint(context, job, state, encoder)}
         return Stopped(state=slice_state) if context.stop_requested() else SliceDone(state=slice_state)
     try:
         scores = _scores(context, job, spec, state, stored)
     except Interrupted:
-        return Stopped(state={"checkpoint": _checkpoint(context, job, state)})
-    return Finished(outputs={"scores": scores}, rows=[_run_row(context, job, spec, state, data, manifest, scores)])
+        return Stopped(state={"checkpoint": _checkpoint(context, job, state, encoder)})
+    row = _run_row(context, job, spec, state, encoder, data, manifest, scores)
+    return Finished(outputs={"scores": scores}, rows=[row])
 
 
 def _stored_arm(session: Session, job: SegmentJobSpec) -> StoredArm:
@@ -92,8 +93,16 @@ def _arm_data(
     )
 
 
-def _checkpoint(context: StepContext, job: SegmentJobSpec, state: training.SegmentationState) -> str:
-    manifest = {"kind": "segmentation", "arm": job.arm.name, "seed": job.seed, "step": state.step}
+def _checkpoint(
+    context: StepContext, job: SegmentJobSpec, state: training.SegmentationState, encoder: EncoderFacts
+) -> str:
+    manifest = {
+        "kind": "segmentation",
+        "arm": job.arm.name,
+        "seed": job.seed,
+        "step": state.step,
+        "encoder": encoder,
+    }
     return checkpoints.save(context.objects, state.to_tensors(), manifest)
 
 
@@ -121,6 +130,7 @@ def _run_row(
     job: SegmentJobSpec,
     spec: SegmentationSpec,
     state: training.SegmentationState,
+    encoder: EncoderFacts,
     data: SegmentationData,
     manifest: dict[str, Any],
     scores: dict[str, dict[str, float]],
@@ -131,6 +141,7 @@ def _run_row(
         arm=job.arm.name,
         seed=job.seed,
         parameters=spec.model_dump(mode="json")
+        | encoder
         | {
             "training_pairs": len(data.images),
             "validation_pairs": len(data.validation_images),
@@ -140,5 +151,5 @@ def _run_row(
         training_manifest=manifest,
         curve=state.curve,
         scores=scores,
-        checkpoint_digest=_checkpoint(context, job, state),
+        checkpoint_digest=_checkpoint(context, job, state, encoder),
     )

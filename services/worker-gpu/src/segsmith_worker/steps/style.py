@@ -66,7 +66,8 @@ def run(context: StepContext) -> Outcome:
     if order.styling is None:
         raise Conflict(f"Generation {generation.recipe!r} is not one of styled sets.")
     spec = StylingSpec.model_validate(order.styling.spec)
-    job = StyleJob(context, job_spec, order, spec, towers_for(allow_stand_ins=job_spec.allow_stand_ins))
+    towers = towers_for(context, spec, allow_stand_ins=job_spec.allow_stand_ins)
+    job = StyleJob(context, job_spec, order, spec, towers)
     batches = list(in_batches(restylings, spec.batch))
     progress = Progress(context, styling_cost(spec, 1).forwards_per_sample, len(batches))
     network = Network(context)

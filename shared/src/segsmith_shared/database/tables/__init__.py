@@ -23,6 +23,7 @@ from segsmith_shared.database.tables.science import (
     SetJudgement,
 )
 from segsmith_shared.database.tables.upload import Upload, UploadPart
+from segsmith_shared.database.tables.weights import PretrainedFile
 
 __all__ = [
     "ApiKey",
@@ -44,6 +45,7 @@ __all__ = [
     "Origin",
     "Pair",
     "Pipeline",
+    "PretrainedFile",
     "Sample",
     "SegmentationRun",
     "SetJudgement",

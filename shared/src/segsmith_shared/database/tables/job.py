@@ -32,6 +32,8 @@ class JobKind(StrEnum):
     """What a job does; each kind has one step module in the service that serves its queue."""
 
     IMPORT = "import"
+    IMPORT_WEIGHTS = "import-weights"
+    IMPORT_MODEL = "import-model"
     CLUSTER = "cluster"
     TRAIN = "train"
     GENERATE = "generate"

@@ -1,4 +1,4 @@
-"""Uploads: archives that arrive in parts and are closed with a SHA-256."""
+"""Uploads: archives and weight files that arrive in parts and are closed with a SHA-256."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,10 +10,10 @@ from segsmith_shared.database.tables.columns import identity, moment, optional_m
 
 
 class Upload(SQLModel, table=True):
-    """One archive on its way in. Complete when `closed_at` is set and every part is an object."""
+    """One file on its way in: a dataset's archive, or weights. Complete when `closed_at` is set; parts are objects."""
 
     id: UUID = identity()
-    dataset_id: UUID = Field(foreign_key="dataset.id", index=True)
+    dataset_id: UUID | None = Field(default=None, foreign_key="dataset.id", index=True)
     filename: str = Field(max_length=400)
     size_bytes: int = Field(sa_type=BigInteger)
     part_bytes: int = Field(description="size of every part but the last")

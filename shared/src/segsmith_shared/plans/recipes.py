@@ -1,0 +1,76 @@
+"""A recipe's whole preset: the row it names, or that of the stored models it draws with or starts from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from uuid import UUID
+
+from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.specs import PipelineSpec, Recipe
+from segsmith_shared.problems import InvalidInput
+
+
+class ModelsDoNotFit(InvalidInput):
+    """The stored models that a recipe names cannot be used as it wants."""
+
+    title = "The models do not fit the recipe"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that is there already: the job that made it, its preset, and whether it is told the cluster."""
+
+    job_id: UUID
+    preset: Preset
+    told_clusters: bool = False
+
+
+def preset_of(spec: PipelineSpec, recipe: Recipe, models: Mapping[UUID, StoredModel] = MappingProxyType({})) -> Preset:
+    """The recipe's whole preset: the named row, or that of the imported models, with the recipe's overrides.
+
+    Raises UnknownPreset, PresetOverrideRejected, ModelsDoNotFit.
+    """
+    if recipe.strategy == "imported":
+        return _preset_of_imported(recipe, [models[model_id] for model_id in recipe.model_ids])
+    preset = preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
+    if recipe.warm_start_model_id is not None:
+        given = models[recipe.warm_start_model_id]
+        _check_fit(given.preset, preset, "The model to start from")
+        if given.told_clusters:
+            raise ModelsDoNotFit(
+                "The model to start from is told clusters, which are others in each clustering.",
+                hint="Start from one that was trained per cluster or on all pairs.",
+            )
+    return preset
+
+
+def _preset_of_imported(recipe: Recipe, models: Sequence[StoredModel]) -> Preset:
+    presets = [model.preset for model in models]
+    preset = presets[0].with_overrides(recipe.overrides)
+    told = any(model.told_clusters for model in models)
+    if told and len(models) > 1:
+        raise ModelsDoNotFit("A model that is told the cluster draws alone.", hint="Give that one a recipe of its own.")
+    for other in presets:
+        _check_fit(other, preset, "An imported model")
+        if other.training.inpainting_aware != preset.training.inpainting_aware or other.diffusion != preset.diffusion:
+            raise _drawn_as_trained()
+    if preset.model_copy(update={"sampling": presets[0].sampling}) != presets[0]:
+        raise _drawn_as_trained()
+    if (told or len(presets) > 1) and preset.sampling.cluster_choice == "own":
+        raise ModelsDoNotFit(
+            "Which of the imported models, or of the clusters that one is told, is a source's own is not known.",
+            hint="Set sampling.cluster_choice to random, or give one model that is told no clusters.",
+        )
+    return preset
+
+
+def _drawn_as_trained() -> ModelsDoNotFit:
+    return ModelsDoNotFit("Imported models draw as they were trained.", hint="Change fields of `sampling` only.")
+
+
+def _check_fit(given: Preset, wanted: Preset, what: str) -> None:
+    if (given.network, given.diffusion.learned_range) != (wanted.network, wanted.diffusion.learned_range):
+        raise ModelsDoNotFit(
+            f"{what} has another network than the recipe's preset.",
+            hint=f"Its network: {given.network.model_dump_json()}, learned_range {given.diffusion.learned_range}.",
+        )
