@@ -4,7 +4,7 @@ Every sampler runs to its end. Baseline: RePaint (200, 10, 5), 960 evaluations, 
 under float16 autocast (the authors').
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Sizes:
     sources: int
     rounds: int
     device: str
-    paper: dict[str, object]
+    paper: Mapping[str, object]
 
 
 def full() -> Sizes:

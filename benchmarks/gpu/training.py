@@ -114,7 +114,7 @@ def _plain(preset: Preset, sizes: Sizes, half: torch.dtype | None) -> Callable[[
         for batch in feed.of_step(range(state.images_seen, state.images_seen + preset.training.batch), 1):
             with torch.autocast(state.device.type, half or torch.bfloat16, enabled=half is not None):
                 loss = batch_losses(state.network, batch, preset, schedule).sum() / preset.training.batch
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
             loss.item()
         scaler.step(state.optimiser)
         scaler.update()

@@ -1,5 +1,6 @@
 """Trainings by several processes: the same batches, the same losses, cut or not, and nobody left behind."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -77,7 +78,7 @@ def test_a_stop_reaches_every_process_at_the_same_step_and_none_is_left(pairs: T
     children: list[int] = []
 
     def stop_at_three(report: StepReport) -> bool:
-        children[:] = [process.pid or 0 for process in ranks.multiprocessing.active_children()]
+        children[:] = [process.pid or 0 for process in multiprocessing.active_children()]
         return report.step == 3
 
     together(2, state, pairs, preset, 10_000, stop_at_three)
@@ -91,13 +92,13 @@ def test_a_lost_process_is_named_and_the_job_is_to_be_tried_again(pairs: Tensor)
 
     def kill_the_other(report: StepReport) -> None:
         if report.step == 2:
-            (member,) = ranks.multiprocessing.active_children()
+            (member,) = multiprocessing.active_children()
             os.kill(member.pid or 0, signal.SIGKILL)
 
     with pytest.raises(ranks.RankLost, match=r"rank 1 \(exit code -9\)") as caught:
         together(2, TrainingState.start(preset, SEED), pairs, preset, 10_000, kill_the_other)
     assert caught.value.retryable
-    assert not ranks.multiprocessing.active_children()
+    assert not multiprocessing.active_children()
     assert "watch of ranks" not in [thread.name for thread in threading.enumerate()]
 
 

@@ -137,10 +137,11 @@ class Gradients:
         self._state.optimiser.zero_grad(set_to_none=True)
         if self._compiled:
             compiling.forget()
-            self._module = self._called()
         most = -(-self._preset.training.batch // self._team.size)
         at_once = min(self._state.micro_batch, most)
         self._state.micro_batch = halved(at_once, "training")
+        if self._compiled:
+            self._module = self._called()
         self._say(
             f"The device's memory does not hold {at_once} images at once: {self._state.micro_batch} from now on, "
             f"with more passes to a step. The result stays the same up to rounding."
