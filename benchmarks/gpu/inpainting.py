@@ -12,7 +12,7 @@ import torch
 
 from benchmarks._devices import named, random_model
 from benchmarks._pairing import paired_seconds
-from benchmarks.samplers import UNCONDITIONAL
+from benchmarks.pairs_per_hour import UNCONDITIONAL
 from benchmarks.training import drawn_pairs
 from segsmith_shared.plans.cost import evaluations_per_sample
 from segsmith_shared.plans.presets import Preset, preset_named
