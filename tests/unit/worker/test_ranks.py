@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from segsmith_shared.plans.presets import Preset
-from segsmith_worker.diffusion.execution import Execution
+from segsmith_worker.diffusion.execution import Execution, Say, say_nothing
 from segsmith_worker.diffusion.training import NonFiniteLoss, OnStep, StepReport, TrainingState, train
 from segsmith_worker.steps import ranks
 from tests.fixtures.engine_room import is_alive
-from tests.fixtures.small_trainings import AWARE, PAPER
+from tests.fixtures.small_trainings import AWARE, PAPER, noting
 
 pytestmark = pytest.mark.timeout(240)
 SEED = 7
@@ -35,7 +35,7 @@ def together(
     on_step: OnStep,
     *,
     clusters: list[int] | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = say_nothing,
 ) -> TrainingState:
     order = order_of(preset, len(pairs), clusters)
     with ranks.team(size, order, state, pairs) as team:
@@ -125,7 +125,7 @@ def test_when_one_process_runs_out_of_memory_all_take_smaller_passes(pairs: Tens
     state.network.register_forward_pre_hook(weigh)
     tight: list[StepReport] = []
     said: list[str] = []
-    together(2, state, pairs, preset, 12, tight.append, say=said.append)
+    together(2, state, pairs, preset, 12, tight.append, say=noting(said))
     assert state.micro_batch == 1
     assert said
     assert "2 images at once: 1 from now on" in said[0]
