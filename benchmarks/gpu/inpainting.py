@@ -4,7 +4,7 @@ Every sampler runs to its end. Baseline: RePaint (200, 10, 5), 960 evaluations, 
 under float16 autocast (the authors').
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import torch
 
 from benchmarks._devices import named, random_model
 from benchmarks._pairing import paired_seconds
-from benchmarks.samplers import UNCONDITIONAL
+from benchmarks.pairs_per_hour import UNCONDITIONAL
 from benchmarks.training import drawn_pairs
 from segsmith_shared.plans.cost import evaluations_per_sample
 from segsmith_shared.plans.presets import Preset, preset_named
@@ -34,7 +34,7 @@ class Sizes:
     sources: int
     rounds: int
     device: str
-    paper: dict[str, object]
+    paper: Mapping[str, object]
 
 
 def full() -> Sizes:

@@ -59,15 +59,19 @@ def _case(preset: Preset, batch: int, at_once: int, sizes: Sizes, peak: float | 
     name = f"{preset.name} {batch}×" if at_once == batch else f"{preset.name} {batch}× by {at_once}"
     images = batch * sizes.steps
     said: list[str] = []
+
+    def note(text: str, **_means: bool | int) -> None:
+        said.append(text)
+
     rivals: dict[str, Callable[[], Callable[[], None]]] = {
         "authors_float16": lambda: _plain(preset, sizes, torch.float16 if sizes.device != "cpu" else torch.bfloat16),
         "authors_float32": lambda: _plain(preset, sizes, None),
-        "contiguous": lambda: _ours(preset, sizes, Execution(say=said.append), contiguous=True),
-        "not_drawn_ahead": lambda: _ours(preset, sizes, Execution(prefetch=False, say=said.append)),
+        "contiguous": lambda: _ours(preset, sizes, Execution(say=note), contiguous=True),
+        "not_drawn_ahead": lambda: _ours(preset, sizes, Execution(prefetch=False, say=note)),
     }
     if sizes.compiles:
-        rivals["compiled"] = lambda: _ours(preset, sizes, Execution(compiled=True, say=said.append))
-    ours = _ours(preset, sizes, Execution(say=said.append))
+        rivals["compiled"] = lambda: _ours(preset, sizes, Execution(compiled=True, say=note))
+    ours = _ours(preset, sizes, Execution(say=note))
     figures: dict[str, float | str] = {}
     for rival, begin in rivals.items():
         own_seconds, seconds = paired_seconds(ours, begin(), sizes.rounds)
@@ -114,7 +118,7 @@ def _plain(preset: Preset, sizes: Sizes, half: torch.dtype | None) -> Callable[[
         for batch in feed.of_step(range(state.images_seen, state.images_seen + preset.training.batch), 1):
             with torch.autocast(state.device.type, half or torch.bfloat16, enabled=half is not None):
                 loss = batch_losses(state.network, batch, preset, schedule).sum() / preset.training.batch
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
             loss.item()
         scaler.step(state.optimiser)
         scaler.update()

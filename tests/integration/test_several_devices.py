@@ -66,8 +66,8 @@ def test_a_number_of_devices_that_cannot_be_is_refused_at_the_start(
 ) -> None:
     monkeypatch.setenv("TRAINING_DEVICES", wrong)
     with pytest.raises(ValueError, match="training_devices"):
-        Settings()  # type: ignore[call-arg]  # from the environment
+        Settings()
     monkeypatch.setenv("TRAINING_DEVICES", "all")
     monkeypatch.setenv("TORCH_COMPILE", "perhaps")
     with pytest.raises(ValueError, match="torch_compile"):
-        Settings()  # type: ignore[call-arg]
+        Settings()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import samplers, strategies
+from benchmarks import pairs_per_hour, strategies
 from benchmarks._devices import peak_flops
 from benchmarks.gpu import inpainting as gpu_inpainting
 from benchmarks.gpu import strategies as gpu_strategies
@@ -59,8 +59,8 @@ def test_strategies_are_compared_from_training_to_pairs() -> None:
 
 def test_the_cpu_benchmarks_of_strategies_and_samplers_run_too() -> None:
     assert strategies.training_seconds(AWARE, 1)["conditioned_planned_images"] == 60
-    paper = AWARE.with_overrides(samplers.UNCONDITIONAL).with_overrides(SHORT)
-    figures = samplers.pairs_per_hour(AWARE.with_overrides({"sampling.evaluations": 2}), 2, 1, paper=paper)
+    paper = AWARE.with_overrides(pairs_per_hour.UNCONDITIONAL).with_overrides(SHORT)
+    figures = pairs_per_hour.measured(AWARE.with_overrides({"sampling.evaluations": 2}), 2, 1, paper=paper)
     positive(figures, "pairs_per_hour")
     assert "6 evaluations" in str(figures["baseline"])
 

@@ -149,6 +149,7 @@ def test_styling_adds_arms_that_train_on_the_styled_set() -> None:
     plain, styled = (pipeline_spec(RunOptions(styling=given), PAIRS, TESTS) for given in (None, {"batch": 4}))
     assert plain.recipes[0].styling is None
     assert styled.recipes[0].styling == {"batch": 4}
+    assert styled.segmentation is not None
     assert {arm.name: arm.sets for arm in styled.segmentation.arms}["real + styled"] == ("Styled-Diff-1",)
     with pytest.raises(InvalidInput, match="colour"):
         pipeline_spec(RunOptions(styling={"colour": 1}), PAIRS, TESTS)

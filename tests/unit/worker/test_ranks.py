@@ -1,9 +1,10 @@
 """Trainings by several processes: the same batches, the same losses, cut or not, and nobody left behind."""
 
+import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor
 
 from segsmith_shared.plans.presets import Preset
-from segsmith_worker.diffusion.execution import Execution
+from segsmith_worker.diffusion.execution import Execution, Say, say_nothing
 from segsmith_worker.diffusion.training import NonFiniteLoss, OnStep, StepReport, TrainingState, train
 from segsmith_worker.steps import ranks
 from tests.fixtures.engine_room import is_alive
-from tests.fixtures.small_trainings import AWARE, PAPER
+from tests.fixtures.small_trainings import AWARE, PAPER, noting
 
 pytestmark = pytest.mark.timeout(240)
 SEED = 7
@@ -34,7 +35,7 @@ def together(
     on_step: OnStep,
     *,
     clusters: list[int] | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = say_nothing,
 ) -> TrainingState:
     order = order_of(preset, len(pairs), clusters)
     with ranks.team(size, order, state, pairs) as team:
@@ -77,7 +78,7 @@ def test_a_stop_reaches_every_process_at_the_same_step_and_none_is_left(pairs: T
     children: list[int] = []
 
     def stop_at_three(report: StepReport) -> bool:
-        children[:] = [process.pid or 0 for process in ranks.multiprocessing.active_children()]
+        children[:] = [process.pid or 0 for process in multiprocessing.active_children()]
         return report.step == 3
 
     together(2, state, pairs, preset, 10_000, stop_at_three)
@@ -91,13 +92,13 @@ def test_a_lost_process_is_named_and_the_job_is_to_be_tried_again(pairs: Tensor)
 
     def kill_the_other(report: StepReport) -> None:
         if report.step == 2:
-            (member,) = ranks.multiprocessing.active_children()
+            (member,) = multiprocessing.active_children()
             os.kill(member.pid or 0, signal.SIGKILL)
 
     with pytest.raises(ranks.RankLost, match=r"rank 1 \(exit code -9\)") as caught:
         together(2, TrainingState.start(preset, SEED), pairs, preset, 10_000, kill_the_other)
     assert caught.value.retryable
-    assert not ranks.multiprocessing.active_children()
+    assert not multiprocessing.active_children()
     assert "watch of ranks" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -124,7 +125,7 @@ def test_when_one_process_runs_out_of_memory_all_take_smaller_passes(pairs: Tens
     state.network.register_forward_pre_hook(weigh)
     tight: list[StepReport] = []
     said: list[str] = []
-    together(2, state, pairs, preset, 12, tight.append, say=said.append)
+    together(2, state, pairs, preset, 12, tight.append, say=noting(said))
     assert state.micro_batch == 1
     assert said
     assert "2 images at once: 1 from now on" in said[0]

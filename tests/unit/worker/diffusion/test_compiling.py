@@ -11,7 +11,7 @@ from segsmith_shared.plans.presets import preset_named
 from segsmith_worker.diffusion import compiling
 from segsmith_worker.diffusion.execution import Execution
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
-from tests.fixtures.small_trainings import AWARE, assert_same
+from tests.fixtures.small_trainings import AWARE, assert_same, noting
 
 SLIM = AWARE.with_overrides({"network.channel_multipliers": [1], "network.attention_sides_px": [16]})
 
@@ -36,7 +36,7 @@ def trained(pairs: Tensor, execution: Execution) -> tuple[TrainingState, list[St
 def test_a_compiled_training_has_the_losses_of_an_uncompiled_one(pairs: Tensor) -> None:
     said: list[str] = []
     _, plain = trained(pairs, Execution())
-    _, fused = trained(pairs, Execution(compiled=True, say=said.append))
+    _, fused = trained(pairs, Execution(compiled=True, say=noting(said)))
     assert said == []
     assert [report.loss for report in fused] == pytest.approx([report.loss for report in plain], abs=1e-4)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
@@ -49,7 +49,7 @@ def test_a_network_that_cannot_be_compiled_is_trained_as_it_is_and_a_person_is_t
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
     monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)  # else it was compiled earlier
     said: list[str] = []
-    state, _ = trained(pairs, Execution(compiled=True, say=said.append))
+    state, _ = trained(pairs, Execution(compiled=True, say=noting(said)))
     assert len(said) == 1
     assert "torch.compile failed" in said[0]
     assert_same(state.to_tensors(), trained(pairs, Execution())[0].to_tensors())

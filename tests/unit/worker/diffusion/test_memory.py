@@ -1,5 +1,6 @@
 """Too little memory: a training goes on with fewer images at once, on the same images and to the same result."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from segsmith_shared.plans.presets import Preset
+from segsmith_worker.diffusion.batches import DrawnBatch, TrainingPairs
 from segsmith_worker.diffusion.execution import Execution
-from segsmith_worker.diffusion.memory import OutOfDeviceMemory
+from segsmith_worker.diffusion.memory import OutOfDeviceMemory, in_memory
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
-from tests.fixtures.small_trainings import AWARE, PAPER, assert_same
+from tests.fixtures.small_trainings import AWARE, PAPER, assert_same, noting
 
 SIXES = {"training.batch": 6, "training.micro_batch": 6}
 
@@ -39,7 +41,7 @@ def test_a_training_that_runs_out_of_memory_goes_on_with_smaller_passes_to_the_s
     train(roomy, pairs, preset, seed=7, until_images_seen=24, on_step=curves[0].append)
     passes: list[int] = []
     tight = holding(TrainingState.start(preset, 7), 2, passes)
-    execution = Execution(say=said.append)
+    execution = Execution(say=noting(said))
     train(tight, pairs, preset, seed=7, until_images_seen=24, on_step=curves[1].append, execution=execution)
     assert tight.micro_batch == 1
     assert passes == [1] * 24
@@ -78,7 +80,7 @@ def test_a_resumed_training_goes_on_with_the_smaller_passes_and_ends_bit_equal(p
     train(cut, pairs, preset, seed=7, until_images_seen=12)
     said: list[str] = []
     resumed = holding(TrainingState.from_tensors(preset, cut.to_tensors()), 3)
-    train(resumed, pairs, preset, seed=7, until_images_seen=36, execution=Execution(say=said.append))
+    train(resumed, pairs, preset, seed=7, until_images_seen=36, execution=Execution(say=noting(said)))
     assert said == []
     assert_same(resumed.to_tensors(), uncut.to_tensors())
 
@@ -99,3 +101,26 @@ def test_images_drawn_ahead_are_the_same_images(pairs: Tensor) -> None:
             train(state, pairs, preset, seed=7, until_images_seen=30, execution=Execution(prefetch=ahead))
             ends.append(state.to_tensors())
         assert_same(*ends)
+
+
+def test_the_next_images_are_drawn_in_a_thread_only_where_asked(pairs: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_by: list[str] = []
+    draw = TrainingPairs.draw
+
+    def watched(source: TrainingPairs, positions: range) -> DrawnBatch:
+        drawn_by.append(threading.current_thread().name)
+        return draw(source, positions)
+
+    monkeypatch.setattr(TrainingPairs, "draw", watched)
+    train(TrainingState.start(AWARE, 7), pairs, AWARE, seed=7, until_images_seen=6)
+    assert set(drawn_by) == {threading.current_thread().name}
+    drawn_by.clear()
+    ahead = Execution(prefetch=True)
+    train(TrainingState.start(AWARE, 7), pairs, AWARE, seed=7, until_images_seen=6, execution=ahead)
+    assert set(drawn_by) == {"prefetch_0"}
+    assert "prefetch_0" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_network_larger_than_the_device_is_named() -> None:
+    with pytest.raises(OutOfDeviceMemory, match="The network alone"), in_memory("The network"):
+        raise torch.OutOfMemoryError

@@ -145,7 +145,10 @@ class Feed:
 
     def _drawn(self, positions: range) -> DrawnBatch:
         batch = self._source.draw(positions)
-        return batch.pinned() if self._device.type == "cuda" else batch
+        if self._device.type != "cuda":
+            return batch
+        with torch.cuda.device(self._device):  # a thread begins on the first device, whichever its process uses
+            return batch.pinned()
 
     def _from(self, positions: range, micro_batch: int) -> Iterator[range]:
         while True:

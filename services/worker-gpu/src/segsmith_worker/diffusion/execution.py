@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from segsmith_worker.diffusion.training import TrainingState
 
 Losses = Callable[[Callable[..., Tensor], DrawnBatch, Preset, LinearSchedule | None], Tensor]
-Say = Callable[[str], None]
 
 
-def _say_nothing(text: str) -> None:
-    del text
+class Say(Protocol):
+    """Told in a sentence which means were changed, and by name to what: `compiled` or `images_at_once`."""
+
+    def __call__(self, text: str, **means: bool | int) -> None: ...
+
+
+def say_nothing(text: str, **means: bool | int) -> None:
+    """For those who do not want to know."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Execution:
     team: Team = ALONE
     compiled: bool = False
     prefetch: bool | None = None
-    say: Say = _say_nothing
+    say: Say = say_nothing
 
     def draws_ahead(self, device_type: str) -> bool:
         return device_type == "cuda" if self.prefetch is None else self.prefetch
@@ -103,7 +108,7 @@ class Gradients:
         except compiling.CompilationFailed as error:
             if exchanging and self._team.size > 1:
                 raise
-            self._say(f"torch.compile failed, the network runs uncompiled: {_first_line(error)}")
+            self._say(f"torch.compile failed, the network runs uncompiled: {_first_line(error)}", compiled=False)
             return Grade.NOT_COMPILED
         return Grade.DONE
 
@@ -137,13 +142,15 @@ class Gradients:
         self._state.optimiser.zero_grad(set_to_none=True)
         if self._compiled:
             compiling.forget()
-            self._module = self._called()
         most = -(-self._preset.training.batch // self._team.size)
         at_once = min(self._state.micro_batch, most)
         self._state.micro_batch = halved(at_once, "training")
+        if self._compiled:
+            self._module = self._called()
         self._say(
             f"The device's memory does not hold {at_once} images at once: {self._state.micro_batch} from now on, "
-            f"with more passes to a step. The result stays the same up to rounding."
+            f"with more passes to a step. The result stays the same up to rounding.",
+            images_at_once=self._state.micro_batch,
         )
 
     def _called(self) -> nn.Module:

@@ -1,5 +1,8 @@
 """What to do when a device has no room for so many pictures at once: fewer at once, the same result."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from segsmith_shared.problems import Problem
@@ -20,8 +23,19 @@ def halved(count: int, what: str) -> int:
     """
     torch.cuda.empty_cache()  # does nothing where there is no CUDA
     if count == 1:
-        raise OutOfDeviceMemory(
-            f"One picture at a time does not fit into the device's memory while {what}.",
-            hint="Choose a preset with a smaller network or side, or a device with more memory that nobody else uses.",
-        )
+        raise _too_large(f"One picture at a time does not fit into the device's memory while {what}.")
     return count // 2
+
+
+@contextmanager
+def in_memory(what: str) -> Iterator[None]:
+    """Around what cannot be made smaller. Raises OutOfDeviceMemory where the device has no room for it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _too_large(f"{what} alone does not fit into the device's memory.") from error
+
+
+def _too_large(detail: str) -> OutOfDeviceMemory:
+    hint = "Choose a preset with a smaller network or side, or a device with more memory that nobody else uses."
+    return OutOfDeviceMemory(detail, hint=hint)

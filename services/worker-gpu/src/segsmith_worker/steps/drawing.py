@@ -10,6 +10,7 @@ from segsmith_shared.jobs.context import StepContext
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.storage import checkpoints
 from segsmith_worker.device import device_name
+from segsmith_worker.diffusion.memory import in_memory
 from segsmith_worker.diffusion.model import DiffusionModel
 
 
@@ -102,5 +103,6 @@ class Network:
         if self._loaded is None or self._loaded[0] != model.id:
             tensors, _ = checkpoints.load(self._context.objects, model.checkpoint_digest, groups=("average",))
             preset = Preset.model_validate(model.preset)
-            self._loaded = (model.id, DiffusionModel.from_tensors(preset, tensors, device=device_name()))
+            with in_memory("The network"):
+                self._loaded = (model.id, DiffusionModel.from_tensors(preset, tensors, device=device_name()))
         return self._loaded[1]

@@ -102,6 +102,7 @@ def team(size: int, order: Order, state: TrainingState, pairs: Tensor) -> Iterat
         members = [_member(rank, size, store_path, order) for rank in range(1, size)]
         watch = _Watch(members)
         leader: Distributed | None = None
+        seconds_to_end = 0.0
         try:
             for member in members:
                 member.start()
@@ -110,15 +111,16 @@ def team(size: int, order: Order, state: TrainingState, pairs: Tensor) -> Iterat
             leader.spread([pairs, *_tensors_of(state)])
             yield leader
             leader.leave()
-            leader = None
-            for member in members:
-                member.join(SECONDS_TO_END)
+            leader, seconds_to_end = None, SECONDS_TO_END
         except RuntimeError as error:
-            raise (_lost(members) or error) from error
+            if lost := _lost(members):
+                raise lost from error
+            raise
         finally:
             watch.end()
             for member in members:
                 if member.pid is not None:
+                    member.join(seconds_to_end)
                     member.kill()
                     member.join()
             if leader is not None:
@@ -162,7 +164,10 @@ def follow(rank: int, size: int, store_path: str, order: Order) -> None:
 
 
 class _Watch(threading.Thread):
-    """Ends the leader where a member is gone and the leader does not notice: waiting for a device, it cannot."""
+    """Ends the leader where a member is gone and the leader does not notice: waiting for a device, it cannot.
+
+    It looks at sentinels only: an exit code can be read once, and the main thread reads it.
+    """
 
     def __init__(self, members: list[ForkServerProcess]) -> None:
         super().__init__(name="watch of ranks", daemon=True)
@@ -170,17 +175,10 @@ class _Watch(threading.Thread):
         self._reader, self._writer = os.pipe()
 
     def run(self) -> None:
-        waiting = {member.sentinel: member for member in self._members}
-        while waiting:
-            ready = connection.wait([*waiting, self._reader])
-            if self._reader in ready:
-                return
-            ended = [waiting.pop(sentinel) for sentinel in list(waiting) if sentinel in ready]
-            if any(member.exitcode for member in ended):
-                log.error("a rank ended early", ranks=[member.name for member in ended])
-                if not connection.wait([self._reader], SECONDS_TO_NOTICE):
-                    os._exit(LOST)
-                return
+        ready = connection.wait([self._reader, *(member.sentinel for member in self._members)])
+        if self._reader not in ready and not connection.wait([self._reader], SECONDS_TO_NOTICE):
+            log.error("a rank ended early, and its leader hangs")
+            os._exit(LOST)
 
     def end(self) -> None:
         os.write(self._writer, b"!")

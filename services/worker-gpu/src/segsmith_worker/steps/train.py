@@ -21,6 +21,7 @@ from segsmith_shared.storage.pair_arrays import read_squares
 from segsmith_worker.device import device_name
 from segsmith_worker.diffusion import compiling
 from segsmith_worker.diffusion.execution import Execution
+from segsmith_worker.diffusion.memory import in_memory
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
 from segsmith_worker.steps import ranks
 from segsmith_worker.steps.curve import Curve
@@ -41,10 +42,13 @@ def run(context: StepContext) -> Outcome:
         clusters, cluster_count = clusters_of(session, spec, stored)
     squares = torch.from_numpy(read_squares(context.objects, stored, preset.network.side_px, spec.geometry))
     seed = seed_for(spec.seed, f"train {spec.recipe}", WHOLE if spec.cluster is None else spec.cluster)
-    state = _state(context, spec, preset, seed, cluster_count)
+    with in_memory("The network with its average and its optimiser"):
+        state = _state(context, spec, preset, seed, cluster_count)
     curve = Curve.from_document((context.slice_state or {}).get("curve"), preset.training.images_total)
     previews = Previews(context, preset, squares, seed)
-    compiled = compiling.pays(context.settings.torch_compile, state.device.type, preset)
+    means: dict[str, bool | int] = dict((context.slice_state or {}).get("means", {}))
+    worth_compiling = compiling.pays(context.settings.torch_compile, state.device.type, preset)
+    compiled = worth_compiling and bool(means.get("compiled", True))  # what failed once is not tried in every slice
     size = ranks.team_size(context.settings.training_devices, preset.training.batch)
     order = ranks.Order(spec.preset, seed, clusters, cluster_count, len(squares), spec.torch_threads, compiled)
     worth_while = _worth_while(costly=compiled or size > 1)
@@ -56,9 +60,13 @@ def run(context: StepContext) -> Outcome:
         enough = worth_while()
         return context.stop_requested() is not None or (enough and context.slice_is_over())
 
+    def say(text: str, **changed: bool | int) -> None:
+        means.update(changed)
+        context.message(text, **changed)
+
     until = preset.training.images_total
     with ranks.team(size, order, state, squares) as team:
-        means = Execution(team=team, compiled=compiled, say=context.message)
+        execution = Execution(team=team, compiled=compiled, say=say)
         train(
             state,
             squares,
@@ -67,9 +75,9 @@ def run(context: StepContext) -> Outcome:
             until_images_seen=until,
             clusters=clusters,
             on_step=on_step,
-            execution=means,
+            execution=execution,
         )
-    return _outcome(context, spec, preset, state, curve, len(stored))
+    return _outcome(context, spec, preset, state, curve, len(stored), means)
 
 
 def _worth_while(*, costly: bool) -> Callable[[], bool]:
@@ -129,14 +137,20 @@ def _averaged_weights(context: StepContext, job_id: UUID) -> dict[str, torch.Ten
 
 
 def _outcome(
-    context: StepContext, spec: TrainJobSpec, preset: Preset, state: TrainingState, curve: Curve, pair_count: int
+    context: StepContext,
+    spec: TrainJobSpec,
+    preset: Preset,
+    state: TrainingState,
+    curve: Curve,
+    pair_count: int,
+    means: dict[str, bool | int],
 ) -> Outcome:
     finished = state.images_seen >= preset.training.images_total
     reason = context.stop_requested()
     if reason == StopReason.CANCEL and not finished:
         return Stopped(state=context.slice_state or {})  # nobody will go on from here: spare the checkpoint
     checkpoint = _checkpoint(context, spec, state)
-    slice_state = {"checkpoint": checkpoint.manifest_digest, "curve": curve.as_document()}
+    slice_state = {"checkpoint": checkpoint.manifest_digest, "curve": curve.as_document(), "means": means}
 
     def replace_older(session: Session) -> None:
         _drop_older(session, context.job_id)

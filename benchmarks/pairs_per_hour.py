@@ -24,10 +24,10 @@ UNCONDITIONAL = {
 def measure() -> dict[str, float | str]:
     """For `small-64` on a CPU, two sources at once, on two threads."""
     torch.set_num_threads(THREADS)
-    return pairs_per_hour(preset_named("small-64"), SOURCES, rounds=1)
+    return measured(preset_named("small-64"), SOURCES, rounds=1)
 
 
-def pairs_per_hour(
+def measured(
     aware: Preset, sources: int, rounds: int, device: str = "cpu", paper: Preset | None = None
 ) -> dict[str, float | str]:
     """Both samplers on `sources` at once, in turn, `rounds` times after one that does not count."""
