@@ -110,6 +110,7 @@ class _Accepted:
     largest_lesion_fraction: float
     image_digest: str
     label_digest: str
+    grey: bool
     look: Look
 
 
@@ -214,6 +215,7 @@ class _Check:
                 outcome.largest_lesion_fraction,
                 outcome.image_pixels_digest,
                 outcome.label_pixels_digest,
+                outcome.grey,
                 look,
             )
         )
@@ -304,6 +306,7 @@ def _statistics(pairs: Sequence[_Accepted]) -> Statistics:
         lesion_counts=dict(sorted(Counter(pair.lesion_count for pair in pairs).items())),
         small_lesions=int((across_px < SMALL_LESION_PX).sum()),
         sizes=len({pair.size for pair in pairs}),
+        grey_pictures=sum(pair.grey for pair in pairs),
     )
 
 

@@ -43,6 +43,7 @@ class Statistics(BaseModel):
     lesion_counts: dict[int, int] = Field(description="pairs by number of lesions")
     small_lesions: int = Field(description="pairs whose largest lesion is under 16 px across at 256 px")
     sizes: int = Field(description="how many different picture sizes")
+    grey_pictures: int = Field(0, description="pairs whose picture has no colour")
 
 
 class Counts(BaseModel):
@@ -139,6 +140,8 @@ class ImportReport(BaseModel):
             f"Pictures: {s.width_px.least:g} to {s.width_px.most:g} px wide, {s.height_px.least:g} to "
             f"{s.height_px.most:g} px high, {_many(s.sizes, 'size')}; median aspect ratio {s.aspect_ratio.median:.2f}."
         )
+        if s.grey_pictures:
+            yield f"{_many(s.grey_pictures, 'picture')} without colour."
         yield (
             f"Lesions cover {s.lesion_fraction.median:.1%} of the picture in the median "
             f"({s.lesion_fraction.least:.2%} to {s.lesion_fraction.most:.1%})."

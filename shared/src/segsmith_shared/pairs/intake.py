@@ -182,6 +182,16 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
+def is_grey(image: ByteArray) -> bool:
+    """Whether all three channels of uint8 (H, W, 3) are equal everywhere."""
+    return bool((image == image[..., :1]).all())
+
+
+def image_png_bytes(image: ByteArray) -> bytes:
+    """An image uint8 (H, W, 3) as PNG: one channel where it is grey, three else."""
+    return png_bytes(np.ascontiguousarray(image[..., 0]) if is_grey(image) else image)
+
+
 def label_png_bytes(label: BoolArray) -> bytes:
     """A label bool (H, W) as 8-bit grey PNG of 0 and 255."""
     return png_bytes(label * np.uint8(255))

@@ -59,6 +59,7 @@ class ReadPair:
     label_pixels_digest: str
     difference_hash: int
     perceptual_hash: int
+    grey: bool
     colour_print: bytes = field(repr=False)
     image_notes: list[str]
     label_notes: list[str]
@@ -173,13 +174,14 @@ def _described(
         "label_pixels_digest": _pixels_digest(label.view(np.uint8)),
         "difference_hash": int(str(imagehash.dhash(thumbnail)), 16),
         "perceptual_hash": int(str(imagehash.phash(thumbnail)), 16),
+        "grey": intake.is_grey(image),
         "image_notes": decoded.notes,
         "label_notes": read_label.notes,
     }
     blobs = [thumbnail.resize((COLOUR_PRINT_PX, COLOUR_PRINT_PX), Image.Resampling.BOX).tobytes()]
     if request.encode:
         blobs += [
-            intake.png_bytes(image),
+            intake.image_png_bytes(image),
             intake.label_png_bytes(label),
             intake.jpeg_bytes(thumbnail),
             intake.jpeg_bytes(overlay(thumbnail, label)),

@@ -133,13 +133,15 @@ class SamplingSpec(_Frozen):
 
     `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
     one visit means no jumps. `label` says what the lesion's shape is: `drawn` with the picture, or given: the source's
-    `own`, or one `exchanged` for it, another pair's. `guidance` is for models that are told the cluster: 1 is what they
+    `own`, or one `exchanged` for it, another pair's. `colour` grey makes the three channels equal, as they are in data
+    without colour. `guidance` is for models that are told the cluster: 1 is what they
     learned, more exaggerates it and doubles the cost.
     """
 
     sampler: Literal["repaint", "blended", "ancestral_known_clean"]
     redraw: Literal["lesion", "background", "full"]
     label: Literal["drawn", "own", "exchanged"] = "drawn"
+    colour: Literal["rgb", "grey"] = "rgb"
     evaluations: int = Field(ge=2, le=4000)
     stochasticity: float = Field(ge=0, le=1)
     guidance: float = Field(ge=0, le=20)

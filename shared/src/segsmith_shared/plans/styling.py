@@ -96,6 +96,7 @@ class StylingSpec(BaseModel):
     )
     colour_matching: Literal["mkl", "none"] = "mkl"
     colour_range: Literal["clip", "stretch"] = Field("clip", description="how mapped colours return to 0..1")
+    colour: Literal["rgb", "grey"] = Field("rgb", description="grey makes the three channels equal")
     label: Literal["inpainted", "styled"] = Field("inpainted", description="which mask becomes the label")
     opening_px: int = Field(15, ge=0, le=64, description="of a styled label, at 256 px")
     opening_kernel: Literal["even", "odd"] = "odd"

@@ -9,7 +9,17 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from segsmith_shared.pairs import intake
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.intake import DecodedImage, decode_image, decode_label, label_png_bytes, png_bytes
+from segsmith_shared.pairs.intake import (
+    DecodedImage,
+    decode_image,
+    decode_label,
+    image_png_bytes,
+    is_grey,
+    label_png_bytes,
+    png_bytes,
+)
+from segsmith_shared.randomness import numpy_generator_for
+from segsmith_shared.storage.pair_arrays import read_image
 from tests.fixtures.pair_folders import blank_png, save, square_label
 
 MANY = 10**7
@@ -196,3 +206,13 @@ def test_our_png_is_lossless_small_and_holds_no_metadata(tmp_path: Path) -> None
 def test_a_thumbnail_fits_and_is_never_enlarged() -> None:
     assert intake.thumbnail_of(np.zeros((600, 800, 3), np.uint8)).size == (256, 192)
     assert intake.thumbnail_of(np.zeros((60, 80, 3), np.uint8)).size == (80, 60)
+
+
+def test_an_image_without_colour_is_stored_in_one_channel_and_read_back_in_three() -> None:
+    rng = numpy_generator_for(0, "test-grey")
+    coloured = rng.integers(256, size=(6, 5, 3), dtype=np.uint8)
+    grey = np.repeat(coloured[..., :1], 3, axis=2)
+    assert (is_grey(grey), is_grey(coloured)) == (True, False)
+    assert len(image_png_bytes(grey)) < len(image_png_bytes(coloured))
+    for image in (grey, coloured):
+        assert np.array_equal(read_image(image_png_bytes(image)), image)

@@ -235,6 +235,14 @@ def test_a_given_label_is_drawn_to_and_stays_as_it_is(model: DiffusionModel, sou
     assert (result.images != sources[:, :3])[union[:, None].expand(-1, 3, -1, -1)].float().mean() > 0.5
 
 
+def test_grey_pictures_stay_grey(model: DiffusionModel, sources: Tensor) -> None:
+    grey = sources.clone()
+    grey[:, :3] = sources[:, 1:2]
+    coloured, without = (redraw(model, grey, SEEDS, spec_of(model, colour=each)).images for each in ("rgb", "grey"))
+    assert torch.equal(without, without[:, :1].expand_as(without))
+    assert not torch.equal(coloured, coloured[:, :1].expand_as(coloured))
+
+
 def test_labels_are_given_just_where_they_are_exchanged(model: DiffusionModel, sources: Tensor) -> None:
     with pytest.raises(ValueError, match="exchanged"):
         redraw(model, sources, SEEDS, spec_of(model), labels=sources[:, 3] >= 128)

@@ -102,6 +102,11 @@ def test_a_batch_too_large_for_memory_is_styled_in_halves(
     assert torch.equal(halves.images, whole.images)
 
 
+def test_grey_pictures_stay_grey(model: DiffusionModel, scene: Scene) -> None:
+    images = scene.styled(model, colour="grey").images
+    assert torch.equal(images, images[:, :1].expand_as(images))
+
+
 def test_another_seed_gives_another_picture(model: DiffusionModel, scene: Scene) -> None:
     spec = StylingSpec().with_overrides(SHORT)
     content, target, region = scene.contents[:1], scene.targets[:1], scene.regions[:1]

@@ -143,7 +143,10 @@ def _redraw_batch(
         drawn = sampler(model, known, region, seeds, spec, on_evaluation).cpu()[:count]
     except torch.OutOfMemoryError:
         return None
-    images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    colours = drawn[:, :3]
+    if spec.colour == "grey":
+        colours = colours.mean(dim=1, keepdim=True).expand_as(colours)
+    images = ((colours.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     masks = drawn[:, 3].numpy() > 0
     # a given label is a label already: nothing to clean
     labels = masks if given is not None else np.stack([opened_label(mask, spec) for mask in masks])

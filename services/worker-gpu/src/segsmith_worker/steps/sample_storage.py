@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from segsmith_shared.pairs.contact_sheet import overlay
-from segsmith_shared.pairs.intake import jpeg_bytes, label_png_bytes, png_bytes, thumbnail_of
+from segsmith_shared.pairs.intake import image_png_bytes, jpeg_bytes, label_png_bytes, thumbnail_of
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 from segsmith_shared.storage.objects import ObjectStore
 
@@ -38,10 +38,10 @@ def store_samples(objects: ObjectStore, drawn: DrawnPairs) -> list[StoredSample]
     parts = (drawn.images, drawn.labels, drawn.regions, drawn.sources, drawn.source_labels)
     for image, label, region, source, source_label in zip(*parts, strict=True):
         contents += [
-            png_bytes(image),
+            image_png_bytes(image),
             label_png_bytes(label),
             label_png_bytes(region),
-            png_bytes(source),
+            image_png_bytes(source),
             label_png_bytes(source_label),
             jpeg_bytes(thumbnail_of(image)),
             jpeg_bytes(overlay(image, label, region)),

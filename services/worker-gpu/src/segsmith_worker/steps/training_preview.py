@@ -27,7 +27,9 @@ class Previews:
 
     def __init__(self, context: StepContext, preset: Preset, squares: Tensor, seed: int) -> None:
         self._context = context
-        self._preset = preset.with_overrides(QUICK)
+        # whose label is exchanged for which is not settled before the sets are drawn
+        own = {"sampling.label": "own"} if preset.sampling.label == "exchanged" else {}
+        self._preset = preset.with_overrides(QUICK | own)
         self._sources = squares[:SOURCES]
         self._seeds = [seed_for(seed, "preview", index) for index in range(len(self._sources))]
         self._quarter: int | None = None

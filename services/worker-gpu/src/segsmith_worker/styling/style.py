@@ -128,6 +128,8 @@ def _read(styled: Tensor, contents: Tensor, targets: Tensor, regions: Tensor, sp
     pictures = (styled[:, :3].clamp(-1, 1) + 1) / 2
     if spec.colour_matching == "mkl":
         pictures = within_unit_range(mapped_colours(pictures, targets.float() / 255), spec.colour_range)
+    if spec.colour == "grey":
+        pictures = pictures.mean(dim=1, keepdim=True).expand_as(pictures)
     images = (pictures * 255).round().to(torch.uint8)
     if spec.paste_known:
         images = torch.where(regions[:, None], images, contents[:, :3])
