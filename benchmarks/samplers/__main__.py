@@ -27,9 +27,6 @@ from segsmith_shared.vision.features import RememberingExtractor, extractor_for
 from segsmith_worker.segmentation import models as segmentation_models
 from segsmith_worker.segmentation.arms import Pairs
 
-SLOW_EVALUATIONS = 400
-"""Rows of more go last, one seed after the other."""
-
 
 @dataclass(frozen=True)
 class Study:
@@ -59,16 +56,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     rows, seeds = rows_named(arguments.rows), range(1, arguments.seeds + 1)
     study = _study(arguments, rows)
-    order = [(row, seed) for row in rows for seed in seeds]
-    order.sort(key=lambda each: _turn(study.evaluations(each[0]), each[1]))
-    for row, seed in order:
-        _measure(study, row, seed)
-        _write_table(study, rows, seeds)
-
-
-def _turn(evaluations: float, seed: int) -> tuple[bool, float, float]:
-    slow = evaluations > SLOW_EVALUATIONS
-    return (slow, seed, evaluations) if slow else (slow, evaluations, seed)
+    for seed in seeds:
+        for row in sorted(rows, key=study.evaluations):
+            _measure(study, row, seed)
+            _write_table(study, rows, seeds)
 
 
 def _arguments() -> argparse.Namespace:

@@ -39,8 +39,7 @@ class DrawnSet:
 
 def set_folder(output: Path, row: Row, seed: int, sources: PairList, models: Sequence[TrainedModel]) -> Path:
     """Where this set lies: another row, model or list of sources has another folder, so that nothing stale is read."""
-    sampling = [row.preset(each.model.preset).sampling.model_dump(mode="json") for each in models]
-    identity: list[Any] = [sampling, [each.digest for each in models], sources.names]
+    identity: list[Any] = [dict(row.overrides), [each.digest for each in models], sources.names]
     digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return output / "sets" / f"{row.name}-{digest}" / f"seed-{seed}"
 

@@ -1,4 +1,4 @@
-"""The figures of one drawn set: realism of picture and region, labels, diversity, and what a small net learns from it."""
+"""The figures of one drawn set: realism of picture and region, labels, diversity, and what a net learns from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ def _distance(
     if min(len(real), len(made)) < MINIMUM_IMAGES:
         return None
     features = [yardstick.extractor.features(each) for each in (real, made)]
-    return measure(*features, seed=seed_for(seed, "sampler-study")).model_dump(mode="json")
+    return measure(features[0], features[1], seed=seed_for(seed, "sampler-study")).model_dump(mode="json")
 
 
 def _region(

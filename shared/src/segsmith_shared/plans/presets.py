@@ -122,14 +122,17 @@ class TrainingSpec(_Frozen):
 
 
 class SamplingSpec(_Frozen):
-    """How pairs are generated. `ancestral_known_clean` reads `evaluations`, the others respaced steps and jumps.
+    """How pairs are generated. `ancestral_known_clean` reads `evaluations`, `repaint` and `blended` levels and jumps.
 
     `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
-    one visit means no jumps. `guidance` is for models that are told the cluster: 1 is what they learned, more
-    exaggerates it and doubles the cost.
+    one visit means no jumps. `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then
+    `evaluations` at full side from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at
+    each of `respaced_steps` levels, renewing `langevin_renewal` of the noise; `langevin_guidance` is how strongly what
+    the model gets wrong about the known pixels is told to it. `guidance` is for models that are told the cluster: 1 is
+    what they learned, more exaggerates it and doubles the cost.
     """
 
-    sampler: Literal["repaint", "blended", "ancestral_known_clean"]
+    sampler: Literal["repaint", "blended", "ancestral_known_clean", "coarse_to_fine", "langevin"]
     redraw: Literal["lesion", "background", "full"]
     evaluations: int = Field(ge=2, le=4000)
     stochasticity: float = Field(ge=0, le=1)
@@ -137,6 +140,12 @@ class SamplingSpec(_Frozen):
     respaced_steps: int = Field(ge=2, le=4000)
     jump_length: int = Field(ge=1, le=1000)
     jump_visits: int = Field(ge=1, le=100)
+    # defaults, because documents of runs from before there were these samplers are read back
+    coarse_evaluations: int = Field(default=20, ge=1, le=4000)
+    refined_from: float = Field(default=0.5, gt=0, le=1)
+    langevin_steps: int = Field(default=3, ge=1, le=100)
+    langevin_renewal: float = Field(default=0.3, gt=0, le=1)
+    langevin_guidance: float = Field(default=4.0, ge=0, le=20)
     dilation_px: int = Field(ge=0, le=128)
     dilation_kernel: Literal["even", "odd"]
     clip_denoised: bool
@@ -160,8 +169,12 @@ class Preset(_Frozen):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Self:
-        if (self.sampling.sampler == "ancestral_known_clean") != self.training.inpainting_aware:
+        if self.sampling.sampler not in samplers_of(self.training):
             raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint and blended for the others")
+        if self.sampling.sampler == "coarse_to_fine" and self.network.side_px % 2 ** len(
+            self.network.channel_multipliers
+        ):
+            raise ValueError("coarse_to_fine needs a side_px that halves evenly once more than the levels do")
         if self.sampling.sampler == "repaint" and self.diffusion.schedule != "linear":
             raise ValueError("repaint walks a linear chain; the cosine process is sampled by blended")
         if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
@@ -181,6 +194,12 @@ class Preset(_Frozen):
             return Preset.model_validate(_merged(document, wanted))
         except ValidationError as error:
             raise _rejection(self.name, error) from error
+
+
+def samplers_of(training: TrainingSpec) -> tuple[str, ...]:
+    """The samplers that a network trained so can be drawn with."""
+    either = ("coarse_to_fine", "langevin")
+    return ("ancestral_known_clean", *either) if training.inpainting_aware else ("repaint", "blended", *either)
 
 
 PROCEDURE_SAMPLING: dict[Any, dict[str, Any]] = {

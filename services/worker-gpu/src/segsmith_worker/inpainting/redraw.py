@@ -9,14 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segsmith_shared.plans.presets import SamplingSpec
+from segsmith_shared.plans.presets import SamplingSpec, samplers_of
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.diffusion.training import signed
 from segsmith_worker.inpainting.blended import redraw_blended
+from segsmith_worker.inpainting.coarse_to_fine import redraw_coarse_to_fine
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
+from segsmith_worker.inpainting.langevin import redraw_with_langevin
 from segsmith_worker.inpainting.regions import opened_label, redraw_regions
 from segsmith_worker.inpainting.repaint import redraw_with_repaint
 
@@ -25,6 +27,8 @@ SAMPLERS = {
     "repaint": redraw_with_repaint,
     "blended": redraw_blended,
     "ancestral_known_clean": redraw_known_clean,
+    "coarse_to_fine": redraw_coarse_to_fine,
+    "langevin": redraw_with_langevin,
 }
 
 
@@ -144,8 +148,8 @@ def _joined(parts: list[RedrawResult]) -> RedrawResult:
 
 def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
     training = model.preset.training
-    if (spec.sampler == "ancestral_known_clean") != training.inpainting_aware:
-        wanted = "ancestral_known_clean" if training.inpainting_aware else "repaint or blended"
+    if spec.sampler not in samplers_of(training):
+        wanted = " or ".join(samplers_of(training))
         raise ModelCannotRedraw(f"The model was trained for {wanted}, not {spec.sampler}.", hint=f"Choose {wanted}.")
     share = {"background": training.region_background_share, "full": training.region_full_share}.get(spec.redraw, 1.0)
     if training.inpainting_aware and share == 0:
