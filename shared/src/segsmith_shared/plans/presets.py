@@ -124,12 +124,13 @@ class TrainingSpec(_Frozen):
 class SamplingSpec(_Frozen):
     """How pairs are generated. `ancestral_known_clean` reads `evaluations`, `repaint` and `blended` levels and jumps.
 
-    `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
-    one visit means no jumps. `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then
-    `evaluations` at full side from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at
-    each of `respaced_steps` levels, renewing `langevin_renewal` of the noise; `langevin_guidance` is how strongly what
-    the model gets wrong about the known pixels is told to it. `guidance` is for models that are told the cluster: 1 is
-    what they learned, more exaggerates it and doubles the cost.
+    `order` 2 lets the steps of `ancestral_known_clean` bend, which few evaluations need. `blended` is RePaint's blending
+    around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral; one visit means no jumps.
+    `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then `evaluations` at full side
+    from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at each of `respaced_steps`
+    levels, renewing `langevin_renewal` of the noise; `langevin_guidance` is how strongly what the model gets wrong about
+    the known pixels is told to it. `guidance` is for models that are told the cluster: 1 is what they learned, more
+    exaggerates it and doubles the cost.
     """
 
     sampler: Literal["repaint", "blended", "ancestral_known_clean", "coarse_to_fine", "langevin"]
@@ -140,7 +141,8 @@ class SamplingSpec(_Frozen):
     respaced_steps: int = Field(ge=2, le=4000)
     jump_length: int = Field(ge=1, le=1000)
     jump_visits: int = Field(ge=1, le=100)
-    # defaults, because documents of runs from before there were these samplers are read back
+    # defaults, because documents of runs from before there were these fields are read back
+    order: int = Field(default=1, ge=1, le=2)
     coarse_evaluations: int = Field(default=20, ge=1, le=4000)
     refined_from: float = Field(default=0.5, gt=0, le=1)
     langevin_steps: int = Field(default=3, ge=1, le=100)
