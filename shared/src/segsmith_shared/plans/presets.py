@@ -124,13 +124,14 @@ class TrainingSpec(_Frozen):
 class SamplingSpec(_Frozen):
     """How pairs are generated. `ancestral_known_clean` reads `evaluations`, `repaint` and `blended` levels and jumps.
 
-    `order` 2 lets the steps of `ancestral_known_clean` bend, which few evaluations need. `blended` is RePaint's blending
-    around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral; one visit means no jumps.
-    `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then `evaluations` at full side
-    from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at each of `respaced_steps`
-    levels, renewing `langevin_renewal` of the noise; `langevin_guidance` is how strongly what the model gets wrong about
-    the known pixels is told to it. `guidance` is for models that are told the cluster: 1 is what they learned, more
-    exaggerates it and doubles the cost.
+    `order` 2 lets the steps of `ancestral_known_clean` bend, which few evaluations need. `blended` is RePaint's
+    blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral; one visit means no
+    jumps. `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then `evaluations` at
+    full side from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at each of
+    `respaced_steps` levels, renewing `langevin_renewal` of the noise; `langevin_guidance` is how strongly what the
+    model gets wrong about the known pixels is told to it. `label_core` is how much of each lesion's depth stays lesion
+    in the mask channel, so that there is one again. `guidance` is for models that are told the cluster: 1 is what they
+    learned, more exaggerates it and doubles the cost.
     """
 
     sampler: Literal["repaint", "blended", "ancestral_known_clean", "coarse_to_fine", "langevin"]
@@ -148,6 +149,7 @@ class SamplingSpec(_Frozen):
     langevin_steps: int = Field(default=3, ge=1, le=100)
     langevin_renewal: float = Field(default=0.3, gt=0, le=1)
     langevin_guidance: float = Field(default=4.0, ge=0, le=20)
+    label_core: float = Field(default=0.0, ge=0, le=1)
     dilation_px: int = Field(ge=0, le=128)
     dilation_kernel: Literal["even", "odd"]
     clip_denoised: bool
@@ -173,6 +175,8 @@ class Preset(_Frozen):
     def _check_sampler(self) -> Self:
         if self.sampling.sampler not in samplers_of(self.training):
             raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint and blended for the others")
+        if self.sampling.label_core and self.training.inpainting_aware:
+            raise ValueError("label_core is for models that are not inpainting_aware: the others learned whole regions")
         if self.sampling.sampler == "coarse_to_fine" and self.network.side_px % 2 ** len(
             self.network.channel_multipliers
         ):

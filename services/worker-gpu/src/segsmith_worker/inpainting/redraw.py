@@ -19,7 +19,7 @@ from segsmith_worker.inpainting.blended import redraw_blended
 from segsmith_worker.inpainting.coarse_to_fine import redraw_coarse_to_fine
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
 from segsmith_worker.inpainting.langevin import redraw_with_langevin
-from segsmith_worker.inpainting.regions import opened_label, redraw_regions
+from segsmith_worker.inpainting.regions import label_cores, opened_label, redraw_regions
 from segsmith_worker.inpainting.repaint import redraw_with_repaint
 
 BoolArray = NDArray[np.bool_]
@@ -114,7 +114,7 @@ def _redraw_batch(
     label_masks = sources[:, 3].numpy() >= 128
     regions = redraw_regions(label_masks, spec)
     sampler = SAMPLERS[spec.sampler]
-    region = torch.from_numpy(regions)[:, None].float().to(model.device)
+    region = _region_of_channels(regions, label_masks, spec).to(model.device)
     drawn = sampler(model, signed(sources).to(model.device), region, seeds, spec, on_evaluation).cpu()[:count]
     images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     labels = np.stack([opened_label(mask, spec) for mask in drawn[:, 3].numpy() > 0])
@@ -124,6 +124,15 @@ def _redraw_batch(
         labels = np.where(regions, labels, label_masks)
     reasons = [_rejection(label, region, spec) for label, region in zip(labels, regions, strict=True)]
     return RedrawResult(images, torch.from_numpy(labels), drawn[:, 3].clone(), torch.from_numpy(regions), reasons)
+
+
+def _region_of_channels(regions: BoolArray, label_masks: BoolArray, spec: SamplingSpec) -> Tensor:
+    """What is redrawn, (B, 1, H, W), or (B, 4, H, W) where the cores of the lesions stay known in the mask channel."""
+    region = torch.from_numpy(regions)[:, None].float()
+    if spec.label_core == 0:
+        return region
+    free = torch.from_numpy(~label_cores(label_masks, spec.label_core))[:, None]
+    return torch.cat([region.expand(-1, 3, -1, -1), region * free], dim=1)
 
 
 def _rejection(label: BoolArray, region: BoolArray, spec: SamplingSpec) -> RejectionReason | None:
@@ -151,6 +160,8 @@ def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
     if spec.sampler not in samplers_of(training):
         wanted = " or ".join(samplers_of(training))
         raise ModelCannotRedraw(f"The model was trained for {wanted}, not {spec.sampler}.", hint=f"Choose {wanted}.")
+    if spec.label_core and training.inpainting_aware:
+        raise ModelCannotRedraw("The model learned to redraw whole regions.", hint="Set label_core to 0.")
     share = {"background": training.region_background_share, "full": training.region_full_share}.get(spec.redraw, 1.0)
     if training.inpainting_aware and share == 0:
         raise ModelCannotRedraw(
