@@ -115,7 +115,11 @@ def _redraw_batch(
     regions = redraw_regions(label_masks, spec)
     sampler = SAMPLERS[spec.sampler]
     region = _region_of_channels(regions, label_masks, spec).to(model.device)
-    drawn = sampler(model, signed(sources).to(model.device), region, seeds, spec, on_evaluation).cpu()[:count]
+    known = signed(sources).to(model.device)
+    drawn = sampler(model, known, region, seeds, spec, on_evaluation)
+    if spec.label_core:
+        drawn = torch.cat([drawn[:, :3], torch.where(region[:, 3:] == 1, drawn[:, 3:], known[:, 3:])], dim=1)
+    drawn = drawn.cpu()[:count]
     images = ((drawn[:, :3].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     labels = np.stack([opened_label(mask, spec) for mask in drawn[:, 3].numpy() > 0])
     regions, label_masks, sources = regions[:count], label_masks[:count], sources[:count]
