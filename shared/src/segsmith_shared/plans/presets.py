@@ -146,7 +146,7 @@ class SamplingSpec(_Frozen):
     order: int = Field(default=1, ge=1, le=2)
     coarse_evaluations: int = Field(default=20, ge=1, le=4000)
     refined_from: float = Field(default=0.5, gt=0, le=1)
-    langevin_steps: int = Field(default=3, ge=1, le=100)
+    langevin_steps: int = Field(default=2, ge=1, le=100)
     langevin_renewal: float = Field(default=0.3, gt=0, le=1)
     langevin_guidance: float = Field(default=4.0, ge=0, le=20)
     label_core: float = Field(default=0.0, ge=0, le=1)
@@ -311,6 +311,13 @@ _PAPER_SAMPLING = SamplingSpec(
     respaced_steps=200,
     jump_length=10,
     jump_visits=5,
+    coarse_evaluations=20,
+    refined_from=0.5,
+    langevin_steps=2,
+    langevin_renewal=0.3,
+    langevin_guidance=4.0,
+    order=1,
+    label_core=0.0,
     dilation_px=20,
     dilation_kernel="odd",
     clip_denoised=True,
@@ -351,7 +358,7 @@ _AWARE_TRAINING = TrainingSpec(
     region_full_share=0.0,
 )
 _AWARE_SAMPLING = _PAPER_SAMPLING.model_copy(
-    update={"sampler": "ancestral_known_clean", "evaluations": 20, "batch": 16}
+    update={"sampler": "ancestral_known_clean", "evaluations": 20, "order": 2, "batch": 16}
 )
 
 _ROWS = (
