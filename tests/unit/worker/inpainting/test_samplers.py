@@ -1,5 +1,6 @@
 """Coarse to fine, Langevin corrections, bent steps, cores of labels: each does what it is asked for, and only there."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -62,8 +63,8 @@ class OracleModel(DiffusionModel):
         x0[:, :, side_px // 4 : -side_px // 4, side_px // 4 : -side_px // 4] = oracle.inside
         x_t, alpha_bar = network_input[:, :4], self._alpha_bar(float(times[0]))
         if self.preset.diffusion.prediction == "v":
-            return (alpha_bar**0.5 * x_t - x0) / (1 - alpha_bar) ** 0.5
-        epsilon = (x_t - alpha_bar**0.5 * x0) / (1 - alpha_bar) ** 0.5
+            return (math.sqrt(alpha_bar) * x_t - x0) / math.sqrt(1 - alpha_bar)
+        epsilon = (x_t - math.sqrt(alpha_bar) * x0) / math.sqrt(1 - alpha_bar)
         return torch.cat([epsilon, torch.zeros_like(epsilon)], dim=1)
 
     def _alpha_bar(self, time: float) -> float:

@@ -4,6 +4,7 @@ After the idea of LanPaint (Zheng et al. 2025, arXiv 2502.03491), derived anew f
 back up; here x moves at its own level along the score of p(x_t | known) until region and surroundings agree.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -57,7 +58,7 @@ def langevin_step(x_t: Tensor, centre: Tensor, alpha_bar: Tensor, renewal: float
     The score of q(x_t | x₀) is linear in x, so one step of any size is stable: a share `renewal` of the variance
     1 − ᾱ is new, the rest is kept; at 1, x is drawn anew around the centre.
     """
-    kept = (1 - renewal) ** 0.5
+    kept = math.sqrt(1 - renewal)
     return centre + kept * (x_t - centre) + ((1 - alpha_bar.to(x_t)) * renewal).sqrt() * noise
 
 
