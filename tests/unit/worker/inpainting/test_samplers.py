@@ -13,7 +13,8 @@ from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import Levels, levels_of
 from segsmith_worker.diffusion.training import TrainingState, signed
 from segsmith_worker.inpainting.coarse_to_fine import levels_below, redraw_coarse_to_fine
-from segsmith_worker.inpainting.known_clean import heading, redraw_known_clean
+from segsmith_worker.inpainting.heading import heading
+from segsmith_worker.inpainting.known_clean import redraw_known_clean
 from segsmith_worker.inpainting.langevin import langevin_step, redraw_with_langevin
 from segsmith_worker.inpainting.redraw import ModelCannotRedraw, redraw
 
@@ -196,10 +197,13 @@ def test_bent_steps_look_ahead_along_the_line_of_the_last_predictions() -> None:
     log_snr = torch.tensor([4.0, 2.0, 1.0, -1.0], dtype=torch.float64)
     levels = Levels(torch.sigmoid(log_snr), torch.arange(4.0))
     before, now = torch.zeros(1), torch.ones(1)
-    assert heading([now], levels, 3) == now
+    bent = AWARE.sampling.model_copy(update={"clip_denoised": False})
+    assert heading([now], levels, 3, bent) == now
     # from −1 to 1 the prediction rose by 1; half of the step from 1 to 2 is a quarter of that way
-    assert heading([before, now], levels, 2).item() == pytest.approx(1.25)
-    assert heading([before, now], levels, 0) == now
+    assert heading([before, now], levels, 2, bent).item() == pytest.approx(1.25)
+    assert heading([before, now], levels, 2, AWARE.sampling) == 1
+    assert heading([before, now], levels, 2, bent.model_copy(update={"order": 1})) == now
+    assert heading([before, now], levels, 0, bent) == now
 
 
 def test_bent_steps_come_nearer_to_the_exact_path_than_straight_ones(known: Tensor, region: Tensor) -> None:

@@ -15,6 +15,7 @@ from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation, ddim_step, levels_of, noise_like, report
 from segsmith_worker.inpainting.conditioning import predicted
+from segsmith_worker.inpainting.heading import heading
 
 
 @torch.inference_mode()
@@ -34,6 +35,7 @@ def redraw_with_langevin(
     levels = levels_of(model, spec.respaced_steps)
     total = evaluations_per_sample(spec)
     x = noise_like(model, seeds, "start")
+    predictions: list[Tensor] = []
     done = 0
     for level in reversed(range(spec.respaced_steps)):
         alpha_bar = levels.alpha_bar(level)
@@ -46,9 +48,10 @@ def redraw_with_langevin(
                 centre = alpha_bar.to(x).sqrt() * _pulled(x0, known, region, spec.langevin_guidance)
                 noise = noise_like(model, seeds, "correction", level, correction)
                 x = langevin_step(x, centre, alpha_bar, spec.langevin_renewal, noise)
-        x0 = region * x0 + (1 - region) * known
+        predictions = [*predictions[-1:], x0]
+        target = region * heading(predictions, levels, level, spec) + (1 - region) * known
         noise = noise_like(model, seeds, "step", level)
-        x = ddim_step(x, x0, alpha_bar, levels.alpha_bar(level - 1), noise, spec.stochasticity)
+        x = ddim_step(x, target, alpha_bar, levels.alpha_bar(level - 1), noise, spec.stochasticity)
     return region * x + (1 - region) * known
 
 
