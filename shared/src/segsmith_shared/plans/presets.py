@@ -124,7 +124,7 @@ class TrainingSpec(_Frozen):
 class SamplingSpec(_Frozen):
     """How pairs are generated. `ancestral_known_clean` reads `evaluations`, `repaint` and `blended` levels and jumps.
 
-    `order` 2 lets the steps of `ancestral_known_clean` bend, which few evaluations need. `blended` is RePaint's
+    `order` 2 lets the steps of `ancestral_known_clean` and `langevin` bend, for few evaluations. `blended` is RePaint's
     blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral; one visit means no
     jumps. `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then `evaluations` at
     full side from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at each of

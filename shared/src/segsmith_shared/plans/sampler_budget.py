@@ -71,6 +71,7 @@ def _langevin(preset: Preset, budget: int) -> Iterator[SamplerProposal]:
         "sampling.sampler": "langevin",
         "sampling.respaced_steps": levels,
         "sampling.langevin_steps": steps,
+        "sampling.order": 2,
     }
     why = "region and surroundings settle at every level"
     if not preset.training.inpainting_aware and preset.sampling.redraw == "lesion":

@@ -38,6 +38,7 @@ def test_corrections_come_first_for_a_model_that_sees_the_surroundings_through_n
         "sampling.sampler": "langevin",
         "sampling.respaced_steps": 20,
         "sampling.langevin_steps": 2,
+        "sampling.order": 2,
         "sampling.label_core": 0.6,
     }
 

@@ -206,6 +206,13 @@ def test_bent_steps_look_ahead_along_the_line_of_the_last_predictions() -> None:
     assert heading([before, now], levels, 0, bent) == now
 
 
+def test_no_step_looks_further_ahead_than_half_as_far_as_the_last_one_went() -> None:
+    """The last steps are several times as long in log-SNR as those before: lines drawn so far only overshoot."""
+    levels = Levels(torch.sigmoid(torch.tensor([9.0, 2.0, 1.0], dtype=torch.float64)), torch.arange(3.0))
+    bent = AWARE.sampling.model_copy(update={"clip_denoised": False})
+    assert heading([torch.zeros(1), torch.ones(1)], levels, 1, bent).item() == pytest.approx(1.5)
+
+
 def test_bent_steps_come_nearer_to_the_exact_path_than_straight_ones(known: Tensor, region: Tensor) -> None:
     """An untrained network bends its path; 200 straight deterministic steps are the ruler."""
     network = TrainingState.start(AWARE, 3).network
