@@ -2,7 +2,13 @@
 
 import pytest
 
-from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
+from segsmith_shared.plans.cost import (
+    evaluations_per_sample,
+    forward_flops,
+    generation_cost,
+    training_cost,
+    whole_evaluations_per_sample,
+)
 from segsmith_shared.plans.presets import preset_named
 
 
@@ -26,3 +32,24 @@ def test_training_counts_whole_batches_for_every_model() -> None:
     cost = training_cost(preset, models=2)
     assert cost.images == 2 * 112
     assert cost.flops == 3 * cost.images * forward_flops(preset)
+
+
+def test_every_langevin_correction_is_paid_for() -> None:
+    sampling = {"sampling.sampler": "langevin", "sampling.respaced_steps": 20, "sampling.langevin_steps": 2}
+    assert evaluations_per_sample(preset_named("paper-256-2023").with_overrides(sampling).sampling) == 60
+
+
+def test_an_evaluation_at_half_the_side_costs_about_a_quarter() -> None:
+    sampling = {"sampler": "coarse_to_fine", "coarse_evaluations": 40, "jump_visits": 1, "evaluations": 10}
+    for name in ("small-64", "paper-256-2023"):
+        preset = preset_named(name).with_overrides({"sampling": sampling})
+        cost = generation_cost(preset, samples=preset.sampling.batch)
+        assert cost.evaluations_per_sample == 50
+        assert whole_evaluations_per_sample(preset) == pytest.approx(20, rel=0.05)
+        assert cost.flops == pytest.approx(20 * preset.sampling.batch * forward_flops(preset), rel=0.05)
+
+
+def test_guidance_doubles_the_operations() -> None:
+    preset = preset_named("small-64")
+    guided = preset.with_overrides({"sampling.guidance": 2.0})
+    assert generation_cost(guided, 16).flops == 2 * generation_cost(preset, 16).flops

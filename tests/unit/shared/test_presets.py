@@ -52,6 +52,14 @@ def test_going_to_the_authors_and_back_changes_nothing() -> None:
         ({"training": 3}, "training"),
         ({"network.side_px": 50}, "side_px"),
         ({"sampling.sampler": "repaint"}, "ancestral_known_clean"),
+        ({"sampling.order": 3}, "sampling.order"),
+        ({"sampling.langevin_steps": 0}, "sampling.langevin_steps"),
+        ({"sampling.langevin_renewal": 1.5}, "sampling.langevin_renewal"),
+        ({"sampling.langevin_guidance": -1}, "sampling.langevin_guidance"),
+        ({"sampling.coarse_evaluations": 0}, "sampling.coarse_evaluations"),
+        ({"sampling.refined_from": 0}, "sampling.refined_from"),
+        ({"sampling.label_core": 0.5}, "label_core"),
+        ({"sampling.sampler": "coarse_to_fine", "network.side_px": 20}, "halves evenly"),
         ({"diffusion.learned_range": True}, "fixed variance"),
         ({"training.region_dilation_px_low": 200}, "region_dilation_px_low"),
     ],
@@ -65,3 +73,14 @@ def test_an_unknown_preset_tells_which_there_are() -> None:
     with pytest.raises(UnknownPreset) as caught:
         preset_named("huge")
     assert "tiny-cpu" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["tiny-cpu", "paper-256-2023"])
+def test_a_run_from_before_a_sampling_field_reads_back(name: str) -> None:
+    document = preset_named(name).model_dump(mode="json")
+    for field in ("order", "label_core", "coarse_evaluations", "refined_from"):
+        del document["sampling"][field]
+    for field in ("langevin_steps", "langevin_renewal", "langevin_guidance"):
+        del document["sampling"][field]
+    stored = Preset.model_validate(document)
+    assert (stored.sampling.order, stored.sampling.label_core) == (1, 0)

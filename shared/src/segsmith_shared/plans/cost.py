@@ -11,7 +11,8 @@ from segsmith_shared.plans.presets import NetworkSpec, Preset, SamplingSpec
 class GenerationCost:
     """U-Net evaluations of one picture each; a last batch that is filled up to its size costs its whole size.
 
-    A step is one evaluation, or two where guidance compares with what the network draws untold.
+    A step is one evaluation, or two where guidance compares with what the network draws untold. `evaluations` counts
+    those at half the side like any other; `flops` knows that they cost about a quarter.
     """
 
     samples: int
@@ -31,9 +32,32 @@ class TrainingCost:
 
 def evaluations_per_sample(spec: SamplingSpec) -> int:
     """U-Net evaluations that one sample takes, without guidance."""
+    coarse, fine = _coarse_and_fine(spec)
+    return coarse + fine
+
+
+def whole_evaluations_per_sample(preset: Preset) -> float:
+    """The same cost in evaluations at full side: what one at half the side counts for is a matter of operations."""
+    coarse, fine = _coarse_and_fine(preset.sampling)
+    return fine + coarse * forward_flops(_at_half_side(preset)) / forward_flops(preset)
+
+
+def _coarse_and_fine(spec: SamplingSpec) -> tuple[int, int]:
+    """Evaluations at half the side, and at the full one."""
     if spec.sampler == "ancestral_known_clean":
-        return spec.evaluations
-    return count_evaluations(spec.respaced_steps, spec.jump_length, spec.jump_visits)
+        return 0, spec.evaluations
+    if spec.sampler == "coarse_to_fine":
+        return count_evaluations(spec.coarse_evaluations, spec.jump_length, spec.jump_visits), spec.evaluations
+    if spec.sampler == "langevin":
+        return 0, spec.respaced_steps * (1 + spec.langevin_steps)
+    return 0, count_evaluations(spec.respaced_steps, spec.jump_length, spec.jump_visits)
+
+
+def _at_half_side(preset: Preset) -> Preset:
+    """The same network on pictures of half the side: it attends at the same levels."""
+    sides = tuple(side_px // 2 for side_px in preset.network.attention_sides_px)
+    network = preset.network.model_copy(update={"side_px": preset.network.side_px // 2, "attention_sides_px": sides})
+    return preset.model_copy(update={"network": network})
 
 
 def generation_cost(preset: Preset, samples: int) -> GenerationCost:
@@ -41,7 +65,8 @@ def generation_cost(preset: Preset, samples: int) -> GenerationCost:
     steps = evaluations_per_sample(preset.sampling)
     each = steps if preset.sampling.guidance == 1 else 2 * steps
     filled = -(-samples // preset.sampling.batch) * preset.sampling.batch
-    return GenerationCost(samples, steps, each, filled * each, filled * each * forward_flops(preset))
+    flops = round(filled * (each / steps) * whole_evaluations_per_sample(preset) * forward_flops(preset))
+    return GenerationCost(samples, steps, each, filled * each, flops)
 
 
 def training_cost(preset: Preset, models: int = 1, *, warm_start: bool = False) -> TrainingCost:

@@ -129,16 +129,21 @@ class TrainingSpec(_Frozen):
 
 
 class SamplingSpec(_Frozen):
-    """How pairs are generated. `ancestral_known_clean` reads `evaluations`, the others respaced steps and jumps.
+    """How pairs are generated. `ancestral_known_clean` reads `evaluations`, `repaint` and `blended` levels and jumps.
 
-    `blended` is RePaint's blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral;
-    one visit means no jumps. `label` says what the lesion's shape is: `drawn` with the picture, or given: the source's
-    `own`, or one `exchanged` for it, another pair's. `colour` grey makes the three channels equal, as they are in data
-    without colour. `guidance` is for models that are told the cluster: 1 is what they
+    `order` 2 lets the steps of `ancestral_known_clean` and `langevin` bend, for few evaluations. `blended` is RePaint's
+    blending around DDIM steps, for few levels: `stochasticity` 0 is deterministic, 1 ancestral; one visit means no
+    jumps. `coarse_to_fine` walks `coarse_evaluations` levels at half the side, with the jumps, then `evaluations` at
+    full side from `refined_from` of the noise time down. `langevin` corrects `langevin_steps` times at each of
+    `respaced_steps` levels, renewing `langevin_renewal` of the noise; `langevin_guidance` is how strongly what the
+    model gets wrong about the known pixels is told to it. `label_core` is how much of each lesion's depth stays lesion
+    in the mask channel, so that there is one again. `label` says what the lesion's shape is: `drawn` with the picture,
+    or given: the source's `own`, or one `exchanged` for it, another pair's. `colour` grey makes the three channels
+    equal, as they are in data without colour. `guidance` is for models that are told the cluster: 1 is what they
     learned, more exaggerates it and doubles the cost.
     """
 
-    sampler: Literal["repaint", "blended", "ancestral_known_clean"]
+    sampler: Literal["repaint", "blended", "ancestral_known_clean", "coarse_to_fine", "langevin"]
     redraw: Literal["lesion", "background", "full"]
     label: Literal["drawn", "own", "exchanged"] = "drawn"
     colour: Literal["rgb", "grey"] = "rgb"
@@ -148,6 +153,14 @@ class SamplingSpec(_Frozen):
     respaced_steps: int = Field(ge=2, le=4000)
     jump_length: int = Field(ge=1, le=1000)
     jump_visits: int = Field(ge=1, le=100)
+    # defaults, because documents of runs from before there were these fields are read back
+    order: int = Field(default=1, ge=1, le=2)
+    coarse_evaluations: int = Field(default=20, ge=1, le=4000)
+    refined_from: float = Field(default=0.5, gt=0, le=1)
+    langevin_steps: int = Field(default=2, ge=1, le=100)
+    langevin_renewal: float = Field(default=0.3, gt=0, le=1)
+    langevin_guidance: float = Field(default=4.0, ge=0, le=20)
+    label_core: float = Field(default=0.0, ge=0, le=1)
     dilation_px: int = Field(ge=0, le=128)
     dilation_kernel: Literal["even", "odd"]
     clip_denoised: bool
@@ -171,8 +184,14 @@ class Preset(_Frozen):
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Self:
-        if (self.sampling.sampler == "ancestral_known_clean") != self.training.inpainting_aware:
+        if self.sampling.sampler not in samplers_of(self.training):
             raise ValueError("ancestral_known_clean is for inpainting_aware models, repaint and blended for the others")
+        if self.sampling.label_core and self.training.inpainting_aware:
+            raise ValueError("label_core is for models that are not inpainting_aware: the others learned whole regions")
+        if self.sampling.sampler == "coarse_to_fine" and self.network.side_px % 2 ** len(
+            self.network.channel_multipliers
+        ):
+            raise ValueError("coarse_to_fine needs a side_px that halves evenly once more than the levels do")
         if self.sampling.sampler == "repaint" and self.diffusion.schedule != "linear":
             raise ValueError("repaint walks a linear chain; the cosine process is sampled by blended")
         if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
@@ -209,6 +228,12 @@ class Preset(_Frozen):
             return Preset.model_validate(_merged(document, wanted))
         except ValidationError as error:
             raise _rejection(self.name, error) from error
+
+
+def samplers_of(training: TrainingSpec) -> tuple[str, ...]:
+    """The samplers that a network trained so can be drawn with."""
+    either = ("coarse_to_fine", "langevin")
+    return ("ancestral_known_clean", *either) if training.inpainting_aware else ("repaint", "blended", *either)
 
 
 PROCEDURE_SAMPLING: dict[Any, dict[str, Any]] = {
@@ -314,6 +339,13 @@ _PAPER_SAMPLING = SamplingSpec(
     respaced_steps=200,
     jump_length=10,
     jump_visits=5,
+    coarse_evaluations=20,
+    refined_from=0.5,
+    langevin_steps=2,
+    langevin_renewal=0.3,
+    langevin_guidance=4.0,
+    order=1,
+    label_core=0.0,
     dilation_px=20,
     dilation_kernel="odd",
     clip_denoised=True,
@@ -354,7 +386,7 @@ _AWARE_TRAINING = TrainingSpec(
     region_full_share=0.0,
 )
 _AWARE_SAMPLING = _PAPER_SAMPLING.model_copy(
-    update={"sampler": "ancestral_known_clean", "evaluations": 20, "batch": 16}
+    update={"sampler": "ancestral_known_clean", "evaluations": 20, "order": 2, "batch": 16}
 )
 
 _ROWS = (

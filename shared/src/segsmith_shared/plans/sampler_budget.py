@@ -15,6 +15,9 @@ SHARE_OF_LEVELS_IN_A_JUMP = 20
 FEWEST_LEVELS_WITH_JUMPS = 40
 """Below, jumps would leave each level a step too large to take: all evaluations go into levels."""
 
+LEVELS_UNDER_CORRECTION, FEWEST_LEVELS_UNDER_CORRECTION, MOST_CORRECTIONS = 20, 5, 20
+LABEL_CORE = 0.6
+
 
 class BudgetTooSmall(InvalidInput):
     """No sampler of this model works on so few evaluations."""
@@ -39,18 +42,42 @@ def propose_samplers(preset: Preset, budget: int) -> list[SamplerProposal]:
     """
     if budget < 2:
         raise BudgetTooSmall(f"{budget} evaluations are too few.", hint="Give at least 2; 20 to 50 are usual.")
+    corrected = list(_langevin(preset, budget))
     if preset.training.inpainting_aware:
-        return [_known_clean(budget)]
+        return [_known_clean(budget), *corrected]
     if preset.diffusion.schedule != "linear":
-        return list(_blended(preset, budget))
+        return [*corrected, *_blended(preset, budget)]
     walk = _walk(preset, budget)
-    return ([walk] if walk else []) + list(_blended(preset, budget))
+    return [*corrected, *([walk] if walk else []), *_blended(preset, budget)]
 
 
 def _known_clean(budget: int) -> SamplerProposal:
-    overrides = {"sampling.sampler": "ancestral_known_clean", "sampling.evaluations": budget}
+    overrides = {
+        "sampling.sampler": "ancestral_known_clean",
+        "sampling.evaluations": budget,
+        "sampling.order": 2,
+    }
     why = "the model sees the known pixels clean: no jumps are needed"
     return SamplerProposal("ancestral_known_clean", budget, overrides, why)
+
+
+def _langevin(preset: Preset, budget: int) -> Iterator[SamplerProposal]:
+    """Twenty levels, or as many as there are with one correction each; what is left over goes into corrections."""
+    levels = min(LEVELS_UNDER_CORRECTION, budget // 2, preset.diffusion.timesteps)
+    if levels < FEWEST_LEVELS_UNDER_CORRECTION:
+        return
+    steps = min(MOST_CORRECTIONS, budget // levels - 1)
+    overrides: dict[str, Any] = {
+        "sampling.sampler": "langevin",
+        "sampling.respaced_steps": levels,
+        "sampling.langevin_steps": steps,
+        "sampling.order": 2,
+    }
+    why = "region and surroundings settle at every level"
+    if not preset.training.inpainting_aware and preset.sampling.redraw == "lesion":
+        overrides["sampling.label_core"] = LABEL_CORE
+        why += "; the cores of lesions stay, so that none is closed over"
+    yield SamplerProposal("langevin", levels * (1 + steps), overrides, why)
 
 
 def _walk(preset: Preset, budget: int) -> SamplerProposal | None:

@@ -17,7 +17,7 @@ def test_every_proposal_can_be_asked_for_and_keeps_to_the_budget(name: str, budg
 
 
 def test_the_papers_budget_is_spent_like_the_paper_did() -> None:
-    proposal = propose_samplers(preset_named("paper-256-2023"), 960)[0]
+    (proposal,) = [each for each in propose_samplers(preset_named("paper-256-2023"), 960) if each.sampler == "repaint"]
     assert proposal.overrides == {
         "sampling.sampler": "repaint",
         "sampling.respaced_steps": 200,
@@ -28,11 +28,29 @@ def test_the_papers_budget_is_spent_like_the_paper_did() -> None:
 
 def test_a_budget_too_small_for_jumps_goes_into_levels_alone() -> None:
     proposals = propose_samplers(preset_named("paper-256-2023"), 30)
-    assert {proposal.sampler for proposal in proposals} == {"blended"}
+    assert {proposal.sampler for proposal in proposals} == {"langevin", "blended"}
+    assert not any("sampling.jump_visits" in each.overrides for each in proposals if each.sampler == "langevin")
+
+
+def test_corrections_come_first_for_a_model_that_sees_the_surroundings_through_noise() -> None:
+    proposal = propose_samplers(preset_named("paper-256-2023"), 60)[0]
+    assert proposal.overrides == {
+        "sampling.sampler": "langevin",
+        "sampling.respaced_steps": 20,
+        "sampling.langevin_steps": 2,
+        "sampling.order": 2,
+        "sampling.label_core": 0.6,
+    }
+
+
+def test_no_core_is_kept_where_the_lesion_itself_is() -> None:
+    background = preset_named("paper-256-2023").with_overrides({"sampling.redraw": "background"})
+    assert "sampling.label_core" not in propose_samplers(background, 60)[0].overrides
 
 
 def test_an_aware_model_is_never_told_to_jump() -> None:
-    assert [each.sampler for each in propose_samplers(preset_named("small-64"), 500)] == ["ancestral_known_clean"]
+    proposed = [each.sampler for each in propose_samplers(preset_named("small-64"), 500)]
+    assert proposed == ["ancestral_known_clean", "langevin"]
 
 
 def test_one_evaluation_is_refused() -> None:

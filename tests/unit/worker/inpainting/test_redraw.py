@@ -95,7 +95,33 @@ def deterministic(paper: DiffusionModel) -> DiffusionModel:
     return blended(paper, 0.0)
 
 
-@pytest.fixture(params=["aware", "paper", "stochastic", "deterministic"])
+@pytest.fixture(scope="module")
+def bent(aware: DiffusionModel) -> DiffusionModel:
+    return replace(aware, preset=AWARE.with_overrides({"sampling.order": 2}))
+
+
+@pytest.fixture(scope="module")
+def langevin(paper: DiffusionModel) -> DiffusionModel:
+    sampling = {"sampler": "langevin", "respaced_steps": 5, "langevin_steps": 1, "label_core": 0.5}
+    return replace(paper, preset=PAPER.with_overrides({"sampling": sampling}))
+
+
+@pytest.fixture(scope="module")
+def langevin_aware(aware: DiffusionModel) -> DiffusionModel:
+    sampling = {"sampler": "langevin", "respaced_steps": 5, "langevin_steps": 1}
+    return replace(aware, preset=AWARE.with_overrides({"sampling": sampling}))
+
+
+@pytest.fixture(scope="module")
+def coarse_to_fine(paper: DiffusionModel) -> DiffusionModel:
+    sampling = {"sampler": "coarse_to_fine", "evaluations": 4, "coarse_evaluations": 6}
+    return replace(paper, preset=PAPER.with_overrides({"sampling": sampling}))
+
+
+SAMPLED = ("aware", "bent", "langevin_aware", "paper", "stochastic", "deterministic", "langevin", "coarse_to_fine")
+
+
+@pytest.fixture(params=SAMPLED)
 def model(request: pytest.FixtureRequest) -> DiffusionModel:
     chosen: DiffusionModel = request.getfixturevalue(request.param)
     return chosen

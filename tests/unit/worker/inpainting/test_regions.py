@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from segsmith_shared.plans.presets import SamplingSpec, TrainingSpec, preset_named
-from segsmith_worker.inpainting.regions import opened_label, redraw_regions, training_regions
+from segsmith_worker.inpainting.regions import label_cores, opened_label, redraw_regions, training_regions
 
 BoolArray = NDArray[np.bool_]
 CORRECTED = preset_named("paper-256-2023").sampling
@@ -131,3 +131,23 @@ def test_sampling_specs_of_all_presets_dilate_alike_at_their_own_side() -> None:
         label = disc(preset.network.side_px, preset.network.side_px / 8)
         reach = reach_px(label, redraw_regions(label[None], preset.sampling)[0])
         assert np.allclose(np.array(reach) / preset.network.side_px, 20 / 256, atol=0.02)
+
+
+def test_the_core_of_every_lesion_is_its_innermost_part_and_grows_with_its_share() -> None:
+    labels = (disc(64, 12, 20, 20) | disc(64, 5, 50, 50))[None]
+    cores = {share: label_cores(labels, share)[0] for share in (0.0, 0.3, 0.6, 1.0)}
+    assert not cores[0.0].any()
+    assert (cores[1.0] == labels[0]).all()
+    for smaller, larger in ((0.3, 0.6), (0.6, 1.0)):
+        assert (cores[smaller] <= cores[larger]).all()
+        assert cores[smaller].sum() < cores[larger].sum()
+    for row, column in ((20, 20), (50, 50)):
+        assert cores[0.3][row, column]
+
+
+def test_a_lesion_cut_off_by_the_picture_is_deepest_where_it_is_cut() -> None:
+    y, x = np.mgrid[0:64, 0:64]
+    half: BoolArray = np.hypot(y - 32, x) <= 12
+    core = label_cores(half[None], 0.3)[0]
+    assert core[32, 0]
+    assert not core[32, 9]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segsmith_shared.plans.presets import SamplingSpec
+from segsmith_shared.plans.presets import SamplingSpec, samplers_of
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 from segsmith_worker.device import to_device
@@ -18,8 +18,10 @@ from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
 from segsmith_worker.diffusion.training import drawn_channels, signed
 from segsmith_worker.inpainting.blended import redraw_blended
+from segsmith_worker.inpainting.coarse_to_fine import redraw_coarse_to_fine
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
-from segsmith_worker.inpainting.regions import opened_label, redraw_regions
+from segsmith_worker.inpainting.langevin import redraw_with_langevin
+from segsmith_worker.inpainting.regions import label_cores, opened_label, redraw_regions
 from segsmith_worker.inpainting.repaint import redraw_with_repaint
 
 BoolArray = NDArray[np.bool_]
@@ -27,6 +29,8 @@ SAMPLERS = {
     "repaint": redraw_with_repaint,
     "blended": redraw_blended,
     "ancestral_known_clean": redraw_known_clean,
+    "coarse_to_fine": redraw_coarse_to_fine,
+    "langevin": redraw_with_langevin,
 }
 
 
@@ -134,15 +138,17 @@ def _redraw_batch(
     label_masks = sources[:, 3].numpy() >= 128
     regions = redraw_regions(label_masks if given is None else label_masks | given, spec)
     sampler = SAMPLERS[spec.sampler]
-    region = to_device(torch.from_numpy(regions)[:, None], model.device).float()
+    region = to_device(_region_of_channels(regions, label_masks, given, spec), model.device)
     known = signed(to_device(sources, model.device))
     if given is not None:
         known[:, 3] = 2 * to_device(torch.from_numpy(given), model.device).float() - 1
-        region = drawn_channels(region, torch.ones(len(seeds), dtype=torch.bool, device=model.device))
     try:
-        drawn = sampler(model, known, region, seeds, spec, on_evaluation).cpu()[:count]
+        drawn = sampler(model, known, region, seeds, spec, on_evaluation)
     except torch.OutOfMemoryError:
         return None
+    if region.shape[1] > 1:  # whatever the sampler ends with, what is known of the label stays
+        drawn = torch.cat([drawn[:, :3], torch.where(region[:, 3:] == 1, drawn[:, 3:], known[:, 3:])], dim=1)
+    drawn = drawn.cpu()[:count]
     colours = drawn[:, :3]
     if spec.colour == "grey":
         colours = colours.mean(dim=1, keepdim=True).expand_as(colours)
@@ -167,6 +173,19 @@ def _given_labels(sources: Tensor, labels: Tensor | None, spec: SamplingSpec) ->
     return sources[:, 3].numpy() >= 128 if labels is None else labels.numpy()
 
 
+def _region_of_channels(
+    regions: BoolArray, label_masks: BoolArray, given: BoolArray | None, spec: SamplingSpec
+) -> Tensor:
+    """What is redrawn, (B, 1, H, W), or (B, 4, H, W) where the mask channel is known: whole, or in the lesions' cores."""
+    region = torch.from_numpy(regions)[:, None].float()
+    if given is not None:
+        return drawn_channels(region, torch.ones(len(region), dtype=torch.bool))
+    if spec.label_core == 0:
+        return region
+    free = torch.from_numpy(~label_cores(label_masks, spec.label_core))[:, None]
+    return torch.cat([region.expand(-1, 3, -1, -1), region * free], dim=1)
+
+
 def _rejection(label: BoolArray, region: BoolArray, spec: SamplingSpec) -> RejectionReason | None:
     if not region.any():
         return RejectionReason.NOTHING_TO_REDRAW
@@ -189,9 +208,11 @@ def _joined(parts: list[RedrawResult]) -> RedrawResult:
 
 def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
     training = model.preset.training
-    if (spec.sampler == "ancestral_known_clean") != training.inpainting_aware:
-        wanted = "ancestral_known_clean" if training.inpainting_aware else "repaint or blended"
+    if spec.sampler not in samplers_of(training):
+        wanted = " or ".join(samplers_of(training))
         raise ModelCannotRedraw(f"The model was trained for {wanted}, not {spec.sampler}.", hint=f"Choose {wanted}.")
+    if spec.label_core and training.inpainting_aware:
+        raise ModelCannotRedraw("The model learned to redraw whole regions.", hint="Set label_core to 0.")
     share = {"background": training.region_background_share, "full": training.region_full_share}.get(spec.redraw, 1.0)
     if training.inpainting_aware and share == 0:
         raise ModelCannotRedraw(

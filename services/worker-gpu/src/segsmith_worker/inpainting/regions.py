@@ -29,6 +29,27 @@ def redraw_regions(label_masks: BoolArray, spec: SamplingSpec) -> BoolArray:
     return ~dilated if spec.redraw == "background" else dilated
 
 
+def label_cores(label_masks: BoolArray, share: float) -> BoolArray:
+    """The innermost `share` of the depth of every lesion of (B, H, W): none at 0, the whole lesions at 1.
+
+    Depth is the distance to the lesion's edge; that of the picture is none, so a lesion cut off by it stays deep there.
+    """
+    return np.stack([_label_core(mask, share) for mask in label_masks])
+
+
+def _label_core(label_mask: BoolArray, share: float) -> BoolArray:
+    core = np.zeros_like(label_mask)
+    if share == 0:
+        return core
+    count, numbered = cv2.connectedComponents(label_mask.astype(np.uint8))
+    for number in range(1, count):
+        lesion = numbered == number
+        beyond = np.pad(lesion.astype(np.uint8), 1, mode="edge")
+        depth_px = cv2.distanceTransform(beyond, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        core |= lesion & (depth_px >= (1 - share) * depth_px[lesion].max())
+    return core
+
+
 class Opening(Protocol):
     """The two fields of any spec that say how a label is opened."""
 
