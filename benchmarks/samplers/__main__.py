@@ -23,7 +23,13 @@ from benchmarks.samplers.drawing import DrawnSet, draw_set, regions_of, set_fold
 from benchmarks.samplers.material import PairList, TrainedModel, read_models, read_pairs
 from benchmarks.samplers.rows import Row, rows_named
 from segsmith_shared.randomness import numpy_generator_for
-from segsmith_shared.vision.features import RememberingExtractor, extractor_for
+from segsmith_shared.vision.features import (
+    BuiltInExtractor,
+    FeatureExtractor,
+    InceptionExtractor,
+    RememberingExtractor,
+)
+from segsmith_shared.vision.weights import sha256_of
 from segsmith_worker.segmentation import models as segmentation_models
 from segsmith_worker.segmentation.arms import Pairs
 
@@ -73,7 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", help="names, separated by commas (default: all)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--weights-dir", type=Path, help="folder with FID-Inception; without, built-in features")
+    parser.add_argument("--inception", type=Path, help="FID-Inception as safetensors; without, built-in features")
     return parser.parse_args()
 
 
@@ -90,10 +96,14 @@ def _study(arguments: argparse.Namespace, rows: Sequence[Row]) -> Study:
     yardstick = scoring.Yardstick(
         held_out,
         regions_of(held_out.squares),
-        RememberingExtractor(extractor_for(arguments.weights_dir)),
+        RememberingExtractor(_extractor(arguments.inception)),
         _referee(arguments.output / "referee.safetensors", everything),
     )
     return Study(arguments.output, sources, yardstick, models)
+
+
+def _extractor(file: Path | None) -> FeatureExtractor:
+    return BuiltInExtractor() if file is None else InceptionExtractor.from_tensors(load_file(file), sha256_of(file))
 
 
 def _referee(path: Path, real: PairList) -> torch.nn.Module:

@@ -104,9 +104,10 @@ class TrainingSpec(_Frozen):
     ema_warm_up: bool
     gradient_clip: float | None = Field(gt=0)
     images_total: int = Field(ge=1, le=10**9)
-    warm_start_images: int = Field(ge=0, le=10**9)
-    cluster_dropout: float = Field(ge=0, le=1)
-    precision: Literal["auto", "float32"]
+    # defaults from here on where documents of runs from before there was the field are read back
+    warm_start_images: int = Field(default=0, ge=0, le=10**9)
+    cluster_dropout: float = Field(default=0.1, ge=0, le=1)
+    precision: Literal["auto", "float32"] = "auto"
     flips: Literal["none", "horizontal", "both"]
     inpainting_aware: bool
     region_dilation_px_low: int = Field(ge=0, le=256)
@@ -149,7 +150,7 @@ class SamplingSpec(_Frozen):
     colour: Literal["rgb", "grey"] = "rgb"
     evaluations: int = Field(ge=2, le=4000)
     stochasticity: float = Field(ge=0, le=1)
-    guidance: float = Field(ge=0, le=20)
+    guidance: float = Field(default=1.0, ge=0, le=20)
     respaced_steps: int = Field(ge=2, le=4000)
     jump_length: int = Field(ge=1, le=1000)
     jump_visits: int = Field(ge=1, le=100)

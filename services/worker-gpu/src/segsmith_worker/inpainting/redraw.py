@@ -176,7 +176,7 @@ def _given_labels(sources: Tensor, labels: Tensor | None, spec: SamplingSpec) ->
 def _region_of_channels(
     regions: BoolArray, label_masks: BoolArray, given: BoolArray | None, spec: SamplingSpec
 ) -> Tensor:
-    """What is redrawn, (B, 1, H, W), or (B, 4, H, W) where the mask channel is known: whole, or in the lesions' cores."""
+    """What is redrawn, (B, 1, H, W); (B, 4, H, W) where the mask channel is known: whole, or in the lesions' cores."""
     region = torch.from_numpy(regions)[:, None].float()
     if given is not None:
         return drawn_channels(region, torch.ones(len(region), dtype=torch.bool))
