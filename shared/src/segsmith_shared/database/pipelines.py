@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 from sqlmodel import Session, col, select
 
 from segsmith_shared.database.pairs import pairs_of
-from segsmith_shared.database.tables import Dataset, Generation, Model, Pipeline
+from segsmith_shared.database.tables import Dataset, DatasetVersion, Generation, Model, Pipeline
 from segsmith_shared.database.weights import require_weights
 from segsmith_shared.jobs import plan as job_plan
 from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline, required_weights
@@ -37,7 +37,15 @@ def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_
             )
     if not spec.allow_stand_ins:
         require_weights(session, required_weights(spec))
-    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, _models_named(session, spec))
+    models = _models_named(session, spec)
+    grey = is_grey(session.get_one(DatasetVersion, spec.pairs.version_id))
+    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, models, grey=grey)
+
+
+def is_grey(version: DatasetVersion) -> bool:
+    """Whether its import found all pictures without colour; no for a version that no import made."""
+    statistics = version.report.get("statistics") or {}
+    return version.pair_count > 0 and statistics.get("grey_pictures") == version.pair_count
 
 
 def _models_named(session: Session, spec: PipelineSpec) -> dict[UUID, StoredModel]:

@@ -121,14 +121,16 @@ def plan_pipeline(
     source_count: int,
     torch_threads: int,
     models: Mapping[UUID, StoredModel] = MappingProxyType({}),
+    *,
+    grey: bool = False,
 ) -> PipelinePlan:
-    """The jobs of `spec` on `source_count` pairs; `models` are those that it names.
+    """The jobs of `spec` on `source_count` pairs; `models` are those that it names. Of `grey` ones, grey are drawn.
 
     `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet,
     ModelsDoNotFit or DatasetTooSmall, so that a request that cannot end well never starts.
     """
     threads = spec.torch_threads or torch_threads
-    presets = {recipe.name: preset_of(spec, recipe, models) for recipe in spec.recipes}
+    presets = {recipe.name: preset_of(spec, recipe, models, grey=grey) for recipe in spec.recipes}
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name], models)
         _check_labels(recipe, presets[recipe.name])
@@ -326,7 +328,7 @@ def _plan_styling(
         if recipe.styling is None:
             continue
         preset, name = presets[recipe.name], styled_name(recipe.name)
-        styling = StylingSpec().with_overrides(recipe.styling)
+        styling = StylingSpec().with_overrides({"colour": preset.sampling.colour, **recipe.styling})
         check_styling(styling, preset)
         order = next(known.order for known in plan.generations if known.id == drawn.generation_id)
         of_styled = StylingOrder(generation_id=drawn.generation_id, spec=styling.model_dump(mode="json"))

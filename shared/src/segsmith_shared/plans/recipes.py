@@ -1,7 +1,7 @@
 """A recipe's whole preset: the row it names, or that of the stored models it draws with or starts from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from uuid import UUID
 
@@ -25,14 +25,23 @@ class StoredModel:
     told_clusters: bool = False
 
 
-def preset_of(spec: PipelineSpec, recipe: Recipe, models: Mapping[UUID, StoredModel] = MappingProxyType({})) -> Preset:
+def preset_of(
+    spec: PipelineSpec,
+    recipe: Recipe,
+    models: Mapping[UUID, StoredModel] = MappingProxyType({}),
+    *,
+    grey: bool = False,
+) -> Preset:
     """The recipe's whole preset: the named row, or that of the imported models, with the recipe's overrides.
 
-    Raises UnknownPreset, PresetOverrideRejected, ModelsDoNotFit.
+    Where the pairs are `grey`, samples are too unless the recipe says otherwise. Raises UnknownPreset,
+    PresetOverrideRejected, ModelsDoNotFit.
     """
+    colour = {"sampling.colour": "grey"} if grey else {}
     if recipe.strategy == "imported":
-        return _preset_of_imported(recipe, [models[model_id] for model_id in recipe.model_ids])
-    preset = preset_named(recipe.preset or spec.preset).with_overrides(recipe.overrides)
+        given = [replace(model, preset=model.preset.with_overrides(colour)) for model in _named(recipe, models)]
+        return _preset_of_imported(recipe, given)
+    preset = preset_named(recipe.preset or spec.preset).with_overrides(colour).with_overrides(recipe.overrides)
     if recipe.warm_start_model_id is not None:
         given = models[recipe.warm_start_model_id]
         _check_fit(given.preset, preset, "The model to start from")
@@ -42,6 +51,10 @@ def preset_of(spec: PipelineSpec, recipe: Recipe, models: Mapping[UUID, StoredMo
                 hint="Start from one that was trained per cluster or on all pairs.",
             )
     return preset
+
+
+def _named(recipe: Recipe, models: Mapping[UUID, StoredModel]) -> list[StoredModel]:
+    return [models[model_id] for model_id in recipe.model_ids]
 
 
 def _preset_of_imported(recipe: Recipe, models: Sequence[StoredModel]) -> Preset:

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from segsmith_shared.database.pipelines import is_grey
+from segsmith_shared.database.tables import DatasetVersion
 from segsmith_shared.pairs.checking import CheckedPair, CheckOptions, ImportReport, check_folder
 from segsmith_shared.pairs.lesions import count_lesions
 from tests.fixtures.pair_folders import REAL_DATA, draw_folder, needs_real_data, save, square_label
@@ -49,6 +51,22 @@ def test_the_report_survives_json_and_reads_like_a_letter(tmp_path: Path) -> Non
     assert "images/case-003.jpg: image without a label (add its label)" in words
     assert "Layout: image and label folders, because" in words
     assert "Lesions cover" in words
+
+
+@pytest.mark.parametrize("also_coloured", [False, True])
+def test_pictures_without_colour_are_counted_and_a_version_of_them_alone_is_grey(
+    tmp_path: Path, *, also_coloured: bool
+) -> None:
+    for name in draw_folder(tmp_path, 3)[also_coloured:]:
+        file = tmp_path / "images" / f"{name}.jpg"
+        save(file, Image.open(file).convert("L"))
+    report = check(tmp_path)
+    assert report.statistics is not None
+    assert report.statistics.grey_pictures == 3 - also_coloured
+    assert f"{3 - also_coloured} pictures without colour." in report.in_words()
+    version = DatasetVersion(pair_count=3, report=report.model_dump(mode="json"))
+    assert is_grey(version) != also_coloured
+    assert not is_grey(DatasetVersion(pair_count=3, report={}))
 
 
 def test_empty_labels_are_rejected_unless_asked_for_and_full_ones_are_doubted(tmp_path: Path) -> None:

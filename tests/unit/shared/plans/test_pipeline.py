@@ -23,11 +23,11 @@ PAIRS = PartRef(version_id=uuid4())
 TESTS = (NamedPart(name="held out", pairs=PartRef(version_id=uuid4())),)
 
 
-def planned(source_count: int = 100, **fields: object) -> PipelinePlan:
+def planned(source_count: int = 100, *, grey: bool = False, **fields: object) -> PipelinePlan:
     spec = PipelineSpec.model_validate(
         {"pairs": PAIRS, "tests": TESTS, "clustering": ClusteringSpec(k=4), "preset": "tiny-cpu"} | fields
     )
-    return plan_pipeline(spec, uuid4(), source_count, torch_threads=2)
+    return plan_pipeline(spec, uuid4(), source_count, torch_threads=2, grey=grey)
 
 
 def amount(plan: PipelinePlan, what: str, unit: str) -> int:
@@ -230,3 +230,17 @@ def test_an_arm_may_train_on_styled_pairs() -> None:
     plan = planned(recipes=(Recipe(styling={}),), segmentation=study)
     (segment,) = (job for job in plan.jobs if job.kind == "segment")
     assert set(segment.needs) == {job.id for job in plan.jobs if job.kind == "style"}
+
+
+def colours(plan: PipelinePlan) -> dict[str, str]:
+    return {
+        each.recipe: (each.order.styling.spec if each.order.styling else each.order.preset["sampling"])["colour"]
+        for each in plan.generations
+    }
+
+
+def test_of_pairs_without_colour_samples_without_colour_are_drawn_and_styled_unless_told_otherwise() -> None:
+    recipes = (Recipe(styling={}), Recipe(name="Tinted", overrides={"sampling": {"colour": "rgb"}}))
+    without_study = {"recipes": recipes, "segmentation": None}
+    assert colours(planned(grey=True, **without_study)) == {"Diff": "grey", "Styled-Diff": "grey", "Tinted": "rgb"}
+    assert set(colours(planned(**without_study)).values()) == {"rgb"}
