@@ -39,8 +39,10 @@ def preset_of(
     """
     colour = {"sampling.colour": "grey"} if grey else {}
     if recipe.strategy == "imported":
-        given = [replace(model, preset=model.preset.with_overrides(colour)) for model in _named(recipe, models)]
-        return _preset_of_imported(recipe, given)
+        named = [models[model_id] for model_id in recipe.model_ids]
+        return _preset_of_imported(
+            recipe, [replace(model, preset=model.preset.with_overrides(colour)) for model in named]
+        )
     preset = preset_named(recipe.preset or spec.preset).with_overrides(colour).with_overrides(recipe.overrides)
     if recipe.warm_start_model_id is not None:
         given = models[recipe.warm_start_model_id]
@@ -51,10 +53,6 @@ def preset_of(
                 hint="Start from one that was trained per cluster or on all pairs.",
             )
     return preset
-
-
-def _named(recipe: Recipe, models: Mapping[UUID, StoredModel]) -> list[StoredModel]:
-    return [models[model_id] for model_id in recipe.model_ids]
 
 
 def _preset_of_imported(recipe: Recipe, models: Sequence[StoredModel]) -> Preset:

@@ -241,6 +241,6 @@ def colours(plan: PipelinePlan) -> dict[str, str]:
 
 def test_of_pairs_without_colour_samples_without_colour_are_drawn_and_styled_unless_told_otherwise() -> None:
     recipes = (Recipe(styling={}), Recipe(name="Tinted", overrides={"sampling": {"colour": "rgb"}}))
-    without_study = {"recipes": recipes, "segmentation": None}
-    assert colours(planned(grey=True, **without_study)) == {"Diff": "grey", "Styled-Diff": "grey", "Tinted": "rgb"}
-    assert set(colours(planned(**without_study)).values()) == {"rgb"}
+    of_grey, of_coloured = (planned(grey=grey, recipes=recipes, segmentation=None) for grey in (True, False))
+    assert colours(of_grey) == {"Diff": "grey", "Styled-Diff": "grey", "Tinted": "rgb"}
+    assert set(colours(of_coloured).values()) == {"rgb"}
