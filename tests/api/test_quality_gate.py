@@ -12,7 +12,12 @@ from tests.unit.evaluator.report.drawn_report import drawn_judgement
 
 
 def wanted(version_id: UUID, gate: dict[str, Any] | None) -> dict[str, Any]:
-    spec = {"pairs": {"version_id": str(version_id)}, "segmentation": None, "clustering": {"k": 2}}
+    spec = {
+        "pairs": {"version_id": str(version_id)},
+        "segmentation": None,
+        "clustering": {"k": 2},
+        "allow_stand_ins": True,
+    }
     return {**spec, "quality_gate": gate}
 
 
