@@ -269,6 +269,21 @@ def test_grey_pictures_stay_grey(model: DiffusionModel, sources: Tensor) -> None
     assert not torch.equal(coloured, coloured[:, :1].expand_as(coloured))
 
 
+def test_bfloat16_samples_look_the_same_and_are_computed_otherwise(model: DiffusionModel, sources: Tensor) -> None:
+    exact = redraw(model, sources[:4], [1, 2, 3, 4], spec_of(model, precision="float32"))
+    coarse = redraw(model, sources[:4], [1, 2, 3, 4], spec_of(model, precision="bfloat16"))
+    difference = (exact.images.float() - coarse.images.float()).abs()
+    assert 0 < difference.mean() < 4
+    assert coarse.mask_channel.dtype == torch.float32
+    assert not torch.equal(coarse.mask_channel.bfloat16().float(), coarse.mask_channel), "the picture was rounded"
+
+
+def test_on_a_cpu_samples_are_float32_unless_asked_for_otherwise(aware: DiffusionModel, sources: Tensor) -> None:
+    by_itself = redraw(aware, sources[:4], [1, 2, 3, 4], spec_of(aware))
+    exact = redraw(aware, sources[:4], [1, 2, 3, 4], spec_of(aware, precision="float32"))
+    assert_equal(by_itself, exact, [0, 1, 2, 3])
+
+
 def test_labels_are_given_just_where_they_are_exchanged(model: DiffusionModel, sources: Tensor) -> None:
     with pytest.raises(ValueError, match="exchanged"):
         redraw(model, sources, SEEDS, spec_of(model), labels=sources[:, 3] >= 128)

@@ -18,7 +18,8 @@ class DiffusionModel:
     """A network in evaluation mode and the preset it was trained with; `weights` says whether raw or averaged.
 
     `told` (B,) are the clusters of the pictures to come, for a network that is told them (`told_clusters`); `guidance`
-    weighs what that changes: 0 ignores it, 1 is what was learned, more exaggerates it at twice the cost.
+    weighs what that changes: 0 ignores it, 1 is what was learned, more exaggerates it at twice the cost. `bfloat16` is
+    what the network computes in (`computing_in`); what it is given and what it answers are float32.
     """
 
     network: UNet
@@ -26,6 +27,7 @@ class DiffusionModel:
     weights: str
     told: Tensor | None = None
     guidance: float = 1.0
+    bfloat16: bool = False
 
     @classmethod
     def from_tensors(cls, preset: Preset, tensors: Mapping[str, Tensor], device: str = "cpu") -> Self:
@@ -50,20 +52,30 @@ class DiffusionModel:
         told = torch.tensor(clusters, dtype=torch.long, device=self.device)
         return replace(self, told=told, guidance=guidance)
 
+    def computing_in(self, precision: str) -> Self:
+        """The same network, computing in `float32`, `bfloat16`, or `auto`: bfloat16 on CUDA alone."""
+        automatic = precision == "auto" and self.device.type == "cuda"
+        return replace(self, bfloat16=automatic or precision == "bfloat16")
+
     def predict(self, network_input: Tensor, times: Tensor) -> Tensor:
         """One evaluation (B, 4 or 8, H, W); two where guidance asks for it (Ho and Salimans 2022, eq. 6, with w + 1).
 
         The range output, if there is one, is the conditional one: guidance is about means.
         """
         if self.told is None:
-            return cast("Tensor", self.network(network_input, times))
+            return self._evaluated(network_input, times)
         if self.guidance == 1:
-            return cast("Tensor", self.network(network_input, times, self.told))
+            return self._evaluated(network_input, times, self.told)
         anybody = torch.full_like(self.told, self.network.clusters)
-        both = self.network(network_input.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([self.told, anybody]))
+        both = self._evaluated(network_input.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([self.told, anybody]))
         told, untold = both.chunk(2)
         mean = untold[:, :PAIR_CHANNELS] + self.guidance * (told - untold)[:, :PAIR_CHANNELS]
         return torch.cat([mean, told[:, PAIR_CHANNELS:]], dim=1)
+
+    def _evaluated(self, *arguments: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            answer = self.network(*arguments)
+        return cast("Tensor", answer.float())
 
     @property
     def device(self) -> torch.device:

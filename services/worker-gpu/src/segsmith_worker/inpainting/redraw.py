@@ -88,6 +88,7 @@ def redraw(
     Raises `ModelCannotRedraw`, `OutOfDeviceMemory`.
     """
     _check_model(model, spec)
+    model = model.computing_in(spec.precision)
     if sources is None:
         sources = torch.zeros(len(seeds), 4, model.side_px, model.side_px, dtype=torch.uint8)
     _check_sources(model, sources, seeds)
