@@ -42,7 +42,7 @@ def test_a_compiled_training_has_the_losses_of_an_uncompiled_one(pairs: Tensor) 
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning", "default")
 def test_a_network_that_cannot_be_compiled_is_trained_as_it_is_and_a_person_is_told(
     pairs: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
