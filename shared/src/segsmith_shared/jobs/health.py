@@ -42,28 +42,28 @@ class Health:
 
     def __init__(self, file: Path | None, parts: Sequence[str]) -> None:
         self._file = file
-        self._writing = threading.Lock()
+        self._one_at_a_time = threading.Lock()
         now = time.monotonic()
         self._parts = {part: Deadlines(ready_until=now, live_until=now + START_SECONDS) for part in parts}
         self._write()
 
     def well(self, part: str, *, ready_seconds: float = NEVER, live_seconds: float = NEVER) -> None:
         """The part is well now; for so long this holds unless it says so again."""
-        now = time.monotonic()
-        self._parts[part] = Deadlines(now + ready_seconds, now + live_seconds)
-        self._write()
+        with self._one_at_a_time:
+            now = time.monotonic()
+            self._parts[part] = Deadlines(now + ready_seconds, now + live_seconds)
+            self._write()
 
     def _write(self) -> None:
         if self._file is None:
             return
-        with self._writing:
-            parts = {part: asdict(deadlines) for part, deadlines in self._parts.items()}
-            new = self._file.with_suffix(".new")
-            try:
-                new.write_text(json.dumps({"pid": os.getpid(), "born": born(os.getpid()), "parts": parts}))
-                new.replace(self._file)
-            except OSError as error:  # work goes on; whoever watches hears of it by the deadlines
-                log.warning("the health file %s cannot be written: %s", self._file, error)
+        parts = {part: asdict(deadlines) for part, deadlines in self._parts.items()}
+        new = self._file.with_suffix(".new")
+        try:
+            new.write_text(json.dumps({"pid": os.getpid(), "born": born(os.getpid()), "parts": parts}))
+            new.replace(self._file)
+        except OSError as error:  # work goes on; whoever watches hears of it by the deadlines
+            log.warning("the health file %s cannot be written: %s", self._file, error)
 
 
 def complaints(file: Path, question: Question, now: float) -> list[str]:
