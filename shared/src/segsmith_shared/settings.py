@@ -1,6 +1,7 @@
 """Where the three servers are and how the services behave: read once from the environment, nowhere else."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -27,6 +28,10 @@ class Settings(BaseSettings):
     caretaker_seconds: float = Field(15.0, gt=0, description="pause between two rounds of the caretaker")
     slice_seconds: float = Field(300.0, gt=0, description="a slice ends after this long, or 20 times its checkpoint")
     stop_grace_seconds: float = Field(60.0, gt=0, description="from SIGTERM to SIGKILL of a job's child process")
+    health_file: Path | None = Field(
+        None, description="where workers and the caretaker leave how they are: jobs.health"
+    )
+    worker_until_empty: bool = Field(False, description="a worker ends when it finds nothing to claim; for KEDA")
     torch_threads: int = Field(2, ge=1, le=256, description="threads of one job, part of its spec: results repeat")
     torch_compile: Literal["auto", "on", "off"] = Field("auto", description="of trainings; auto: long ones on CUDA")
     training_devices: Annotated[int, Field(ge=1, le=64)] | Literal["all"] = Field(

@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.database.tables import Event, IdempotencyRecord
 from segsmith_shared.jobs import bell, events, queue, states
+from segsmith_shared.jobs.health import Health
 from segsmith_shared.settings import Settings, settings
 from segsmith_shared.telemetry import configure_logging, logger
 
@@ -21,6 +22,7 @@ LOCK_KEY = 0x5E65_CA2E
 IDEMPOTENCY_HOURS = 48
 PROGRESS_DAYS = 7
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LONGEST_ROUND_SECONDS = 120.0  # its statements have 60 s each
 
 
 @dataclass
@@ -29,10 +31,13 @@ class Caretaker:
 
     settings: Settings
     engine: Engine
+    health: Health = field(default_factory=lambda: Health(None, ()))
     _answering_since: float = field(default_factory=time.monotonic)
 
     def round(self) -> None:
         """One round. A database that does not answer is logged; the next round tries again."""
+        next_seconds = self.settings.caretaker_seconds + LONGEST_ROUND_SECONDS
+        self.health.well("rounds", live_seconds=next_seconds)
         try:
             with session_scope(self.engine) as session:
                 held = session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)").bindparams(key=LOCK_KEY))
@@ -41,6 +46,7 @@ class Caretaker:
             log.warning("the database does not answer", error=str(error))
             self._answering_since = time.monotonic()
             return
+        self.health.well("database", ready_seconds=next_seconds)
         for name, count in waiting.items():
             bell.ring(name, count, redis_url=self.settings.redis_url.get_secret_value())
 
@@ -63,7 +69,7 @@ def serve() -> None:
     configure_logging("caretaker")
     here = settings()
     engine = engine_for(here.database_url.get_secret_value(), pool_size=1, application="segsmith caretaker")
-    caretaker = Caretaker(here, engine)
+    caretaker = Caretaker(here, engine, Health(here.health_file, ("rounds", "database")))
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a round is never cut; the signal is taken in the pause
     while True:
         caretaker.round()

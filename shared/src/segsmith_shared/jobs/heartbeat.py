@@ -13,12 +13,15 @@ from segsmith_shared.database.session import CONNECTION, libpq_url
 from segsmith_shared.jobs.child import Child
 from segsmith_shared.jobs.claim import Claim
 from segsmith_shared.jobs.context import StopReason
+from segsmith_shared.jobs.health import Health
 from segsmith_shared.jobs.states import REQUESTS
 from segsmith_shared.telemetry import logger
 
 log = logger(__name__)
 
 RECONNECT_SECONDS = 1.0
+DEAF_SECONDS = 30.0  # after so long the kernel's keepalives have told of a database that is gone
+STUCK_SECONDS = 120.0  # connecting ends within 10 s, a statement within 60: a round that takes longer never ends
 BEAT = """
     UPDATE job SET beat_at = clock_timestamp(), peak_memory_bytes = greatest(peak_memory_bytes, %(peak_memory_bytes)s)
     WHERE id = %(job_id)s AND fence = %(fence)s AND status = 'running'
@@ -35,8 +38,9 @@ class Watched:
 class Heart(threading.Thread):
     """Beats for one job at a time. Between the beats it listens, so that a cancel arrives at once."""
 
-    def __init__(self, database_url: str, beat_seconds: float) -> None:
+    def __init__(self, database_url: str, beat_seconds: float, health: Health) -> None:
         super().__init__(name="heart", daemon=True)
+        self._health = health
         self._url = libpq_url(database_url)
         self._beat_seconds = beat_seconds
         self._watched: Watched | None = None
@@ -73,11 +77,14 @@ class Heart(threading.Thread):
                     self._beat_on(own)
             except psycopg.Error as error:  # of any kind: without this thread the job is taken from us
                 log.warning("no heartbeat: the database does not answer", error=str(error))
+                self._turns()
                 self._sleep([], RECONNECT_SECONDS)
 
     def _beat_on(self, own: psycopg.Connection) -> None:
         heard = False
         while not self._ended:
+            self._turns()
+            self._health.well("database", ready_seconds=3 * self._beat_seconds + DEAF_SECONDS)
             watched = self._watched
             due_in_seconds = self._beaten_at + self._beat_seconds - time.monotonic()
             if watched and (heard or due_in_seconds <= 0):
@@ -94,6 +101,10 @@ class Heart(threading.Thread):
         with self._acting:
             if self._watched is watched:  # else it ended while we asked
                 _pass_on(requests, watched)
+
+    def _turns(self) -> None:
+        """Say that this thread goes round, whether the database answers or not: a new start would not bring it back."""
+        self._health.well("heart", live_seconds=3 * self._beat_seconds + STUCK_SECONDS)
 
     def _is_about(self, payload: str) -> bool:
         watched = self._watched

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from celery import signals
+from celery import bootsteps, signals
 from celery.apps.worker import Worker as CeleryWorker
 from celery.platforms import SecurityWarning
 from sqlalchemy.exc import OperationalError
@@ -21,6 +21,7 @@ from segsmith_shared.jobs import bell, queue, states
 from segsmith_shared.jobs.child import Child, start_fork_server
 from segsmith_shared.jobs.claim import Claim
 from segsmith_shared.jobs.context import StopReason
+from segsmith_shared.jobs.health import Health
 from segsmith_shared.jobs.heartbeat import Heart
 from segsmith_shared.jobs.inside import STORED
 from segsmith_shared.jobs.persistence import written
@@ -28,6 +29,9 @@ from segsmith_shared.settings import Settings, settings
 from segsmith_shared.telemetry import configure_logging, identified, logger
 
 log = logger(__name__)
+
+LISTENS_EVERY_SECONDS = 10.0
+DEAF_SECONDS, DEAF_FOR_GOOD_SECONDS = 45.0, 600.0
 
 
 class Worker:
@@ -41,12 +45,17 @@ class Worker:
         self._settings = settings
         url = settings.database_url.get_secret_value()
         self._engine = engine_for(url, pool_size=2, application="segsmith worker")
-        self._heart = Heart(url, settings.beat_seconds)
+        self._health = Health(settings.health_file, ("heart", "database", "bell"))
+        self._heart = Heart(url, settings.beat_seconds, self._health)
         self._heart.start()
         self._child: Child | None = None
 
-    def drain(self) -> None:
-        """Run jobs until none can be claimed or we are to stop. A database that is away ends it; rings come again."""
+    def drain(self) -> bool:
+        """Run jobs until none can be claimed or we are to stop. A database that is away ends it; rings come again.
+
+        Returns whether the database answered to the end.
+        """
+        self._health.well("bell")  # nobody listens while a job runs, and nobody needs to: we look again after it
         try:
             while not self.stopping and (claim := self._claim()):
                 with identified(job_id=str(claim.job_id), kind=claim.kind, fence=claim.fence):
@@ -54,6 +63,17 @@ class Worker:
                 self._ring_others()
         except OperationalError as error:
             log.warning("stopped draining: the database does not answer", queue=self._queue, error=str(error))
+            return False
+        finally:
+            self.listens()
+        return True
+
+    def listens(self) -> None:
+        """The bell can be heard. One that was mute for ten minutes calls for a new start, which looks without a ring:
+
+        either Celery is stuck, or Redis is away, and then nothing better can be done.
+        """
+        self._health.well("bell", ready_seconds=DEAF_SECONDS, live_seconds=DEAF_FOR_GOOD_SECONDS)
 
     def stop(self) -> None:
         """Let the running job stop at its next step and claim no more. Safe in a signal handler."""
@@ -124,6 +144,7 @@ class Worker:
 def serve(queue: str, steps: Mapping[JobKind, str], preload: Sequence[str]) -> None:
     """Run a worker until SIGTERM or Ctrl-C; then its job stops at the next step and is queued again. Exits with 0.
 
+    With `worker_until_empty` it ends of itself when nothing is left to claim, or with 1 when it could not find out.
     `steps` says where each kind's step is (`module:function`), `preload` what the fork server imports.
     """
     configure_logging(f"worker-{queue}")
@@ -132,8 +153,11 @@ def serve(queue: str, steps: Mapping[JobKind, str], preload: Sequence[str]) -> N
     worker = Worker(queue, steps, here)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
-    worker.drain()  # before the bell: what waited while nobody served needs no ring, and no Redis
-    exit_code = 0 if worker.stopping else _listen(queue, worker, here)
+    well = worker.drain()  # before the bell: what waited while nobody served needs no ring, and no Redis
+    if not worker.stopping and not here.worker_until_empty:
+        exit_code = _listen(queue, worker, here)
+    else:
+        exit_code = 0 if well or worker.stopping else 1
     worker.close()
     log.info("ended", queue=queue, exit_code=exit_code)
     sys.exit(exit_code)
@@ -147,6 +171,7 @@ def _listen(queue: str, worker: Worker, here: Settings) -> int:
         worker.drain()
 
     app.task(drain, name=bell.DRAIN)
+    app.steps["consumer"].add(_Listening)
     ended, silent = (lambda **_: worker.stop()), (lambda **_: None)
     signals.worker_shutting_down.connect(ended)
     signals.setup_logging.connect(silent)  # ours is set up already
@@ -171,6 +196,7 @@ class _Listener(CeleryWorker):  # type: ignore[misc]  # Celery has no types
     """Celery's worker, which also obeys a signal that came before it could hear any: our `worker` heard that one."""
 
     def __init__(self, worker: Worker, **options: object) -> None:
+        self.listens = worker.listens
         self._worker = worker
         super().__init__(**options)
 
@@ -179,6 +205,23 @@ class _Listener(CeleryWorker):  # type: ignore[misc]  # Celery has no types
         super().install_platform_tweaks(worker)
         if self._worker.stopping:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Listening(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Says again and again that the bell can be heard, from Celery's own loop, for as long as the broker is there."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    _entry: Any = None
+
+    def start(self, consumer: Any) -> None:
+        listens = consumer.controller.listens
+        listens()
+        self._entry = consumer.timer.call_repeatedly(LISTENS_EVERY_SECONDS, listens)
+
+    def stop(self, consumer: Any) -> None:
+        """Also called where the broker was lost before the start."""
+        if self._entry:
+            self._entry.cancel()
 
 
 def _unserved(claim: Claim, served: str) -> states.JobFailed:
