@@ -48,7 +48,10 @@ class ComposeStack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[ComposeStack]:
-    if shutil.which("docker") is None or subprocess.run(["docker", "info"], check=False, capture_output=True).returncode:
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "info"], check=False, capture_output=True).returncode
+    ):
         pytest.skip("no Docker engine answers here")
     subprocess.run([ROOT / "compose" / "make-env"], check=True, capture_output=True)
     key = next(line for line in (ROOT / ".env").read_text().splitlines() if line.startswith("SEGSMITH_FIRST_API_KEY="))

@@ -1,4 +1,4 @@
-"""What an operator does to a stack, and what a power cut does: no finished work is lost, and nothing comes out other."""
+"""What an operator does to a stack, and what a power cut does: no finished work is lost, no result is another."""
 
 import hashlib
 import json
