@@ -22,7 +22,8 @@ DISTRIBUTIONS := shared services/api services/worker-gpu services/evaluator clie
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 SOURCES := $(DISTRIBUTIONS:%=%/src)
 
-.PHONY: help install demo up test check format test-chaos test-e2e test-gpu bench bench-gpu requirements clean clean-all
+.PHONY: help install demo up images compose-env smoke test check format test-chaos test-e2e test-gpu test-compose bench bench-gpu \
+    requirements clean clean-all
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,17 @@ demo: install  ## the whole product on drawn data: real services, synthetic pair
 
 up: install  ## serve the whole stack on this machine without Docker (DATA=.segsmith PORT=8000)
 	@$(BIN)/python -m segsmith_shared.embedded --data $(DATA) --port $(PORT)
+
+compose-env:  ## write .env with random secrets for docker compose; what is there already is kept
+	@compose/make-env
+
+images: compose-env  ## build the three images (docs/compose.md: mirrors, CPU builds of torch)
+	@docker compose build
+
+smoke: install  ## the whole job on a running stack, through its API alone (SEGSMITH_URL=http://… SEGSMITH_API_KEY=sgs_…)
+	@export SEGSMITH_URL=$${SEGSMITH_URL:-http://127.0.0.1:8000} && \
+	    export SEGSMITH_API_KEY=$${SEGSMITH_API_KEY:-$$(sed -n 's/^SEGSMITH_FIRST_API_KEY=//p' .env 2>/dev/null)} && \
+	    $(PYTEST) tests/smoke
 
 test: check  ## everything that must hold before a change is merged (up to 15 minutes)
 	@$(TEST_ENVIRONMENT) $(PYTEST) -n 2 --dist loadfile tests/unit tests/integration tests/api tests/hostile
@@ -61,6 +73,9 @@ test-chaos: install  ## kill things at random moments and lose nothing (long)
 test-e2e: install  ## the product as a user runs it, from the command line to the report
 	@$(TEST_ENVIRONMENT) $(PYTEST) tests/e2e
 
+test-compose: install  ## restart, kill and take down a real compose stack, and lose nothing (Docker, built images; long)
+	@$(PYTEST) tests/compose
+
 test-gpu: install  ## what needs a CUDA device
 	@$(PYTEST) -m gpu tests/gpu
 
@@ -71,7 +86,7 @@ bench-gpu: install  ## the same on a CUDA device, written to bench-gpu.json; say
 	@$(BIN)/python -m benchmarks --gpu $(if $(ONLY),--only $(ONLY)) --output bench-gpu.json
 
 requirements: install  ## pin requirements/*.in again, newest versions with hashes
-	@for list in api worker-gpu evaluator dev; do \
+	@for list in build vision api worker-gpu evaluator dev; do \
 	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	        --no-header --no-emit-index-url --output-file requirements/$$list.txt requirements/$$list.in; \
 	done

@@ -51,9 +51,7 @@ def main() -> None:
 
     train(state, torch.from_numpy(pairs.squares), preset, seed=seed, until_images_seen=until, on_step=on_step)
     weights = {key: value.contiguous() for key, value in state.average.state_dict().items()}
-    _replace(
-        arguments.folder / f"{name}.safetensors", weights, {"preset": json.dumps(preset.model_dump(mode="json"))}
-    )
+    _replace(arguments.folder / f"{name}.safetensors", weights, {"preset": json.dumps(preset.model_dump(mode="json"))})
     checkpoint.unlink(missing_ok=True)
 
 

@@ -6,9 +6,8 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from segsmith_api.address import Address
 from segsmith_api.installation import Installation
 from segsmith_api.main import create_app
 from segsmith_shared.telemetry import configure_logging
@@ -16,15 +15,6 @@ from segsmith_shared.telemetry import configure_logging
 STOP_SECONDS = 15
 KEEP_ALIVE_SECONDS = 30
 CONNECTIONS_AT_ONCE = 1000
-
-
-class Address(BaseSettings):
-    """Where the API listens; loopback unless told, because a key travels in the clear until a proxy adds TLS."""
-
-    model_config = SettingsConfigDict(env_prefix="SEGSMITH_", extra="ignore")
-
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
 
 
 class Server(uvicorn.Server):

@@ -24,10 +24,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.alter_column("upload", "dataset_id", existing_type=sa.Uuid(), nullable=True)
-
-
-def downgrade() -> None:
-    op.execute("DELETE FROM upload_part USING upload WHERE upload.id = upload_id AND dataset_id IS NULL")
-    op.execute("DELETE FROM upload WHERE dataset_id IS NULL")
-    op.alter_column("upload", "dataset_id", existing_type=sa.Uuid(), nullable=False)
-    op.drop_table("pretrained_file")

@@ -55,14 +55,3 @@ def upgrade() -> None:
         op.f("ix_set_judgement_synthetic_version_id"), "set_judgement", ["synthetic_version_id"], unique=False
     )
     op.add_column("sample", sa.Column("agreement", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
-
-
-def downgrade() -> None:
-    op.drop_column("sample", "agreement")
-    op.drop_index(op.f("ix_set_judgement_synthetic_version_id"), table_name="set_judgement")
-    op.drop_index(op.f("ix_set_judgement_job_id"), table_name="set_judgement")
-    op.drop_index(op.f("ix_set_judgement_created_at"), table_name="set_judgement")
-    op.drop_table("set_judgement")
-    op.drop_index(op.f("ix_judge_job_id"), table_name="judge")
-    op.drop_index(op.f("ix_judge_created_at"), table_name="judge")
-    op.drop_table("judge")
