@@ -60,7 +60,7 @@ class Study:
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
-    rows, seeds = rows_named(arguments.rows), range(1, arguments.seeds + 1)
+    rows, seeds = rows_named(arguments.rows, arguments.precision), range(1, arguments.seeds + 1)
     study = _study(arguments, rows)
     for seed in seeds:
         for row in sorted(rows, key=study.evaluations):
@@ -79,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", help="names, separated by commas (default: all)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of the networks")
     parser.add_argument("--inception", type=Path, help="FID-Inception as safetensors; without, built-in features")
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """The rows of the table: a sampler with its settings, and the models it draws with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segsmith_shared.plans.cost import whole_evaluations_per_sample
@@ -73,6 +73,7 @@ ROWS = (
     _langevin("langevin-20-bent", 10, 1, "Langevin, 10 × (1 + 1), order 2, core .6", label_core=0.6, order=2),
     _langevin("langevin-60", 20, 2, "Langevin, 20 × (1 + 2)"),
     _langevin("langevin-60-core", 20, 2, "Langevin, 20 × (1 + 2), core .6", label_core=0.6),
+    _langevin("langevin-60-bent", 20, 2, "Langevin, 20 × (1 + 2), order 2, core .6", label_core=0.6, order=2),
     _coarse_to_fine(
         "coarse-core", "plain", 40, 10, "coarse 40, fine 10 from .6, core .6", refined_from=0.6, label_core=0.6
     ),
@@ -82,11 +83,12 @@ ROWS = (
 )
 
 
-def rows_named(names: str | None) -> list[Row]:
-    """The rows of these comma-separated names, or all. Raises SystemExit naming one that there is not."""
+def rows_named(names: str | None, precision: str = "auto") -> list[Row]:
+    """The rows of these comma-separated names, or all, in this precision. Raises SystemExit naming an unknown one."""
     known = {row.name: row for row in ROWS}
     wanted = list(known) if names is None else names.split(",")
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise SystemExit(f"There is no row {', '.join(unknown)}. There are: {', '.join(known)}.")
-    return [known[name] for name in wanted]
+    in_precision = {} if precision == "auto" else {"precision": precision}
+    return [replace(row, overrides={**row.overrides, **in_precision}) for row in (known[name] for name in wanted)]

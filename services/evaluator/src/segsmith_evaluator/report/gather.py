@@ -40,7 +40,8 @@ from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
 from segsmith_shared.versions import code_version
 
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "segmentation-models-pytorch")
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "clean-fid", "pytorch-msssim")
+"""What the evaluator computes with; the workers' own are not installed beside it."""
 _DRAWN_NAME = re.compile(r"(^|/)drawn-\d{4,}$")
 METRICS = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
 
