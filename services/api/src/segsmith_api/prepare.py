@@ -9,14 +9,13 @@ import sys
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.exc import OperationalError
-from urllib3.exceptions import HTTPError
 
 from segsmith_shared.authentication import ensure_first_key
 from segsmith_shared.database.migrate import upgrade
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.problems import Problem
 from segsmith_shared.settings import Settings, settings
-from segsmith_shared.storage.client import ensure_bucket, s3_client
+from segsmith_shared.storage.objects import ObjectStore
 
 
 class FirstKey(BaseSettings):
@@ -32,29 +31,16 @@ def main() -> int:
     here, wanted = settings(), FirstKey().first_api_key
     try:
         upgrade(here.database_url.get_secret_value())
-        _ensure_bucket(here)
+        ObjectStore.from_settings(here)
         _ensure_key(here, wanted)
     except Problem as problem:
         _say(f"{problem.title}: {problem.detail} {problem.hint}".strip())
     except OperationalError as error:
         _say(f"Postgres does not answer: {str(error.orig).splitlines()[0]}")
-    except HTTPError as error:
-        _say(f"The object store at {here.s3_endpoint} does not answer: {error}")
     else:
         _say("prepared: schema, bucket, API key")
         return 0
     return 1
-
-
-def _ensure_bucket(here: Settings) -> None:
-    client = s3_client(
-        here.s3_endpoint,
-        here.s3_access_key,
-        here.s3_secret_key.get_secret_value(),
-        secure=here.s3_secure,
-        region=here.s3_region,
-    )
-    ensure_bucket(client, here.s3_bucket)
 
 
 def _ensure_key(here: Settings, wanted: SecretStr | None) -> None:

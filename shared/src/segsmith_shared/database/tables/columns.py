@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 Document = dict[str, Any]
+Texts = list[str]
 
 
 def now() -> datetime:
@@ -46,4 +47,12 @@ def document() -> Document:
 
 def optional_document() -> Document | None:
     field: Document | None = Field(default=None, sa_type=JSONB, nullable=True)
+    return field
+
+
+def texts() -> Texts:
+    """A JSON list of words, empty unless told."""
+    field: Texts = Field(
+        default_factory=list, sa_type=JSONB, nullable=False, sa_column_kwargs={"server_default": text("'[]'::jsonb")}
+    )
     return field
