@@ -80,7 +80,8 @@ def training_cost(preset: Preset, models: int = 1, *, warm_start: bool = False) 
 def forward_flops(preset: Preset) -> int:
     """Floating-point operations, two per multiply-add, of one picture through all convolutions and attention."""
     spec = preset.network
-    inputs, outputs = 5 if preset.training.inpainting_aware else 4, 8 if preset.diffusion.learned_range else 4
+    inputs = spec.pair_channels + preset.training.inpainting_aware
+    outputs = spec.pair_channels * (2 if preset.diffusion.learned_range else 1)
     ends = 9 * spec.base_channels * spec.channel_multipliers[0] * (inputs + outputs)
     total = ends * spec.level_side_px(0) ** 2 + sum(_stage_operations(spec))
     return 2 * total

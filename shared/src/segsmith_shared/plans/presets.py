@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from segsmith_shared.problems import InvalidInput
 
 Procedure = Literal["authors", "corrected"]
+PICTURE_CHANNELS = 3
+"""Red, green, blue."""
 REFERENCE_SIDE_PX = 256
 """Every `_px` field of training regions and sampling is meant at this side and scales with the network's."""
 
@@ -32,6 +34,7 @@ class NetworkSpec(_Frozen):
     """The U-Net (guided-diffusion's, Dhariwal and Nichol 2021). It attends where a feature map has one of the sides.
 
     Between levels, `residual` blocks resample (the paper), or `plain` pooling and repetition at a quarter less cost.
+    `classes` of lesions, or of whatever labels show, have a channel each beside red, green and blue.
     """
 
     side_px: int = Field(ge=16, le=512)
@@ -43,6 +46,8 @@ class NetworkSpec(_Frozen):
     norm_groups: int = Field(ge=1, le=64)
     resampling: Literal["residual", "plain"]
     dropout: float = Field(ge=0, lt=1)
+    # as many as the data's labels tell apart, whoever asks; a default where older documents are read back
+    classes: int = Field(1, ge=1, le=8)
 
     @model_validator(mode="after")
     def _check_sides(self) -> Self:
@@ -59,6 +64,11 @@ class NetworkSpec(_Frozen):
         levels = enumerate(self.channel_multipliers)
         attending = [m for level, m in levels if self.level_side_px(level) in self.attention_sides_px]
         return [*attending, self.channel_multipliers[-1]]
+
+    @property
+    def pair_channels(self) -> int:
+        """Of a pair: red, green, blue, and one for each class."""
+        return PICTURE_CHANNELS + self.classes
 
     def level_side_px(self, level: int) -> int:
         """Side of the feature maps at a level, 0 being the finest."""

@@ -51,13 +51,13 @@ def test_a_sample_is_bit_equal_in_any_order_and_company(model: DiffusionModel, s
     for order in ([2, 0, 1], [1]):
         others = scene.styled(model, order)
         assert torch.equal(together.images[order], others.images)
-        assert torch.equal(together.mask_channel[order], others.mask_channel)
+        assert torch.equal(together.mask_channels[order], others.mask_channels)
         assert torch.equal(together.label_drift[order], others.label_drift)
 
 
 def test_a_batch_of_one_agrees_with_a_batch_of_three(model: DiffusionModel, scene: Scene) -> None:
     one, three = scene.styled(model, batch=1), scene.styled(model, batch=3)
-    assert (one.mask_channel - three.mask_channel).abs().max() < 1e-4
+    assert (one.mask_channels - three.mask_channels).abs().max() < 1e-4
     assert (one.images.int() - three.images.int()).abs().max() <= 1
 
 
@@ -68,7 +68,7 @@ def test_a_network_that_is_told_the_cluster_styles_in_the_manner_of_the_one_it_i
 
     def styled(clusters: list[int] | None) -> Tensor:
         parts = (scene.towers, scene.contents, scene.targets, scene.regions, SEEDS, spec)
-        return style(told, *parts, clusters=clusters).mask_channel
+        return style(told, *parts, clusters=clusters).mask_channels
 
     first, mixed, untold = styled([0, 0, 0]), styled([0, 2, 0]), styled(None)
     assert torch.equal(first[[0, 2]], mixed[[0, 2]])
@@ -127,14 +127,14 @@ def test_the_corrected_procedure_keeps_the_inpainted_label_and_measures_how_far_
     result = scene.styled(model)
     inpainted = scene.contents[:, 3] >= 128
     assert torch.equal(result.labels, inpainted)
-    for mask, label, drift in zip(result.mask_channel > 0, inpainted, result.label_drift.tolist(), strict=True):
+    for mask, label, drift in zip(result.mask_channels[:, 0] > 0, inpainted, result.label_drift.tolist(), strict=True):
         assert drift == pytest.approx(2 * int((mask & label).sum()) / int(mask.sum() + label.sum()))
 
 
 def test_the_authors_take_the_label_from_the_drifted_mask_channel(paper: DiffusionModel, scene: Scene) -> None:
     result = scene.styled(paper, procedure="authors", weights_scale_with_area=True, opening_px=0)
-    assert torch.equal(result.labels, result.mask_channel > 0)
-    assert not torch.equal(result.labels, scene.contents[:, 3] >= 128)
+    assert torch.equal(result.labels > 0, result.mask_channels[:, 0] > 0)
+    assert not torch.equal(result.labels > 0, scene.contents[:, 3] >= 128)
 
 
 def test_labels_that_agree_have_dice_one_and_so_have_two_empty_ones() -> None:

@@ -13,6 +13,7 @@ from segsmith_shared.plans.presets import TrainingSpec
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_worker.device import to_device
 from segsmith_worker.diffusion.cropping import cropped
+from segsmith_worker.diffusion.labels import lesions_of
 from segsmith_worker.inpainting.regions import training_regions
 from segsmith_worker.randomness import generator_for
 
@@ -24,7 +25,7 @@ DRAWN_AHEAD = 2
 class DrawnBatch:
     """The images of one pass through the network, in as few bytes as they can be, all on one device.
 
-    pairs uint8 (b, 4, H, W); region bool (b, 1, H, W) or None; noise float32 (b, 4, H, W); time float64 (b,) in 0..1;
+    pairs uint8 (b, C, H, W); region bool (b, 1, H, W) or None; noise float32 (b, C, H, W); time float64 (b,) in 0..1;
     told int64 (b,), the cluster of each, or None; label_given bool (b,), whose labels are known, or None.
     """
 
@@ -52,7 +53,7 @@ class DrawnBatch:
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """What batches are drawn from: pairs uint8 (n, 4, H, W), and their clusters (n,) of `cluster_count`, if told."""
+    """What batches are drawn from: pairs uint8 (n, 3 + F, H, W), and their clusters (n,) of `cluster_count`, if told."""
 
     pairs: Tensor
     spec: TrainingSpec
@@ -67,7 +68,7 @@ class TrainingPairs:
         chosen = torch.stack([self._flipped(cropped(pair, self.spec, self.seed, at), at) for pair, at in seen])
         region = None
         if self.spec.inpainting_aware:
-            labels = chosen[:, 3].numpy() >= 128
+            labels = lesions_of(chosen).numpy()
             region = torch.from_numpy(training_regions(labels, self.spec, self.seed, positions))[:, None]
         generators = [generator_for(self.seed, "train-noise", at) for at in positions]
         noise = torch.stack([torch.randn(chosen.shape[1:], generator=g) for g in generators])

@@ -4,15 +4,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segsmith_shared.plans.presets import TrainingSpec
+from segsmith_shared.plans.presets import PICTURE_CHANNELS, TrainingSpec
 from segsmith_shared.randomness import numpy_generator_for
+from segsmith_worker.diffusion.labels import largest_class, lesions_of, planes_of
 
 
 def cropped(pair: Tensor, spec: TrainingSpec, seed: int, position: int) -> Tensor:
-    """The pair uint8 (4, H, W), or in `crop_share` of the cases a square part of it, as large again.
+    """The pair uint8 (3 + F, H, W), or in `crop_share` of the cases a square part of it, as large again.
 
     A function of (seed, position). The part holds a lesion pixel drawn at random, so that no crop is without; where the
-    pair has none, it lies anywhere. Images are resampled bilinearly, labels cut at one half.
+    pair has none, it lies anywhere. Images are resampled bilinearly; a label's pixel is what most of it is.
     """
     if not spec.crop_share:
         return pair
@@ -21,13 +22,14 @@ def cropped(pair: Tensor, spec: TrainingSpec, seed: int, position: int) -> Tenso
         return pair
     side_px = pair.shape[-1]
     part_px = max(2, round(side_px * rng.uniform(spec.crop_side_low, 1)))
-    lesion = torch.nonzero(pair[3] >= 128)
+    lesion = torch.nonzero(lesions_of(pair[None])[0])
     held = lesion[rng.integers(len(lesion))].tolist() if len(lesion) else rng.integers(side_px, size=2).tolist()
     top, left = (_start(at, part_px, side_px, rng.random()) for at in held)
     part = pair[None, :, top : top + part_px, left : left + part_px].float()
     resized = functional.interpolate(part, (side_px, side_px), mode="bilinear", antialias=True)[0].round()
-    label = (resized[3:] >= 128) * 255.0
-    return torch.cat([resized[:3].clamp(0, 255), label]).to(torch.uint8)
+    shares = resized[None, PICTURE_CHANNELS:]
+    label = planes_of(largest_class(shares, beyond=255 - shares.sum(dim=1)), shares.shape[1])[0] * 255
+    return torch.cat([resized[:PICTURE_CHANNELS].clamp(0, 255).to(torch.uint8), label.to(torch.uint8)])
 
 
 def _start(held: int, part_px: int, side_px: int, share: float) -> int:

@@ -8,12 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from segsmith_shared.plans.presets import PRESETS, NetworkSpec, Preset, PresetOverrideRejected
+from segsmith_shared.plans.presets import PICTURE_CHANNELS, PRESETS, NetworkSpec, Preset, PresetOverrideRejected
 from segsmith_shared.problems import InvalidInput
 from segsmith_worker.diffusion.model import DiffusionModel
-from segsmith_worker.diffusion.unet import PAIR_CHANNELS, UNet
+from segsmith_worker.diffusion.unet import UNet
 
-PICTURE_CHANNELS = 3
 HEAD_CHANNELS, NORM_GROUPS = 64, 32
 """guided-diffusion's at 256 px; no parameter's shape tells them."""
 
@@ -119,7 +118,7 @@ def _described(weights: Mapping[str, Tensor], side_px: int) -> Preset | None:
             dropout=0.0,
         )
         row = PRESETS["paper-256-2024" if attention == (16,) else "paper-256-2023"]
-        learned_range = outputs == 2 * PAIR_CHANNELS
+        learned_range = outputs == 2 * network.pair_channels
         return row.with_overrides({"network": network.model_dump(), "diffusion.learned_range": learned_range})
     except (KeyError, IndexError, ZeroDivisionError, ValidationError, PresetOverrideRejected):
         return None

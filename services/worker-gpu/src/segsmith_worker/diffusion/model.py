@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segsmith_shared.plans.presets import Preset
-from segsmith_worker.diffusion.unet import PAIR_CHANNELS, UNet
+from segsmith_worker.diffusion.unet import UNet
 
 CLUSTER_TABLE = "label_emb.weight"
 
@@ -58,7 +58,7 @@ class DiffusionModel:
         return replace(self, bfloat16=automatic or precision == "bfloat16")
 
     def predict(self, network_input: Tensor, times: Tensor) -> Tensor:
-        """One evaluation (B, 4 or 8, H, W); two where guidance asks for it (Ho and Salimans 2022, eq. 6, with w + 1).
+        """One evaluation (B, C or 2C, H, W); two where guidance asks for it (Ho and Salimans 2022, eq. 6, with w + 1).
 
         The range output, if there is one, is the conditional one: guidance is about means.
         """
@@ -69,8 +69,9 @@ class DiffusionModel:
         anybody = torch.full_like(self.told, self.network.clusters)
         both = self._evaluated(network_input.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([self.told, anybody]))
         told, untold = both.chunk(2)
-        mean = untold[:, :PAIR_CHANNELS] + self.guidance * (told - untold)[:, :PAIR_CHANNELS]
-        return torch.cat([mean, told[:, PAIR_CHANNELS:]], dim=1)
+        means = self.pair_channels
+        mean = untold[:, :means] + self.guidance * (told - untold)[:, :means]
+        return torch.cat([mean, told[:, means:]], dim=1)
 
     def _evaluated(self, *arguments: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -80,6 +81,11 @@ class DiffusionModel:
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    @property
+    def pair_channels(self) -> int:
+        """Red, green, blue, and one for each class that labels tell apart."""
+        return self.preset.network.pair_channels
 
     @property
     def side_px(self) -> int:

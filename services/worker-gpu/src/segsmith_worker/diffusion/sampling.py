@@ -72,7 +72,7 @@ def as_chain(levels: Levels) -> LinearSchedule:
 def evaluate(
     model: DiffusionModel, x_t: Tensor, network_input: Tensor, levels: Levels, level: int
 ) -> tuple[Tensor, Tensor]:
-    """One evaluation of the U-Net: the predicted x₀ (B, 4, H, W), unclipped, and its range output (B, 4 or 0, H, W)."""
+    """One evaluation of the U-Net: the predicted x₀ (B, C, H, W), unclipped, and its range output (B, C or 0, H, W)."""
     return read_output(model, x_t, model.predict(network_input, times_at(levels, level, x_t)), levels, level)
 
 
@@ -84,8 +84,8 @@ def times_at(levels: Levels, level: int, x_t: Tensor) -> Tensor:
 def read_output(
     model: DiffusionModel, x_t: Tensor, output: Tensor, levels: Levels, level: int
 ) -> tuple[Tensor, Tensor]:
-    """The predicted x₀ (B, 4, H, W), unclipped, and the range output (B, 4 or 0, H, W) in an output of the U-Net."""
-    prediction, range_output = output[:, :4], output[:, 4:]
+    """The predicted x₀ (B, C, H, W), unclipped, and the range output (B, C or 0, H, W) in an output of the U-Net."""
+    prediction, range_output = output[:, : model.pair_channels], output[:, model.pair_channels :]
     alpha_bar = levels.alphas_bar[level]
     if model.preset.diffusion.prediction == "v":
         return x0_from_v(x_t, prediction, alpha_bar), range_output
@@ -103,7 +103,7 @@ def ancestral_step(
 
 
 def step_log_variance(range_output: Tensor, chain: LinearSchedule, level: int) -> Tensor:
-    """log Σ of one ancestral step: learned (B, 4, H, W), or log β̃ as a scalar where none is learned."""
+    """log Σ of one ancestral step: learned (B, C, H, W), or log β̃ as a scalar where none is learned."""
     if range_output.shape[1] > 0:
         return learned_log_variance(range_output, chain, level)
     return posterior_log_variance(chain)[level].to(range_output.dtype)
@@ -130,7 +130,7 @@ def sample_unconditionally(
     clip_denoised: bool = True,
     on_evaluation: OnEvaluation | None = None,
 ) -> Tensor:
-    """Whole pairs (len(seeds), 4, H, W) in −1..1 from pure noise, for a model without a region channel."""
+    """Whole pairs (len(seeds), C, H, W) in −1..1 from pure noise, for a model without a region channel."""
     levels = levels_of(model, evaluations)
     x = noise_like(model, seeds, "start")
     for level in reversed(range(evaluations)):
@@ -143,8 +143,9 @@ def sample_unconditionally(
 
 
 def noise_like(model: DiffusionModel, seeds: Sequence[int], purpose: str, *position: int) -> Tensor:
-    """Noise (len(seeds), 4, side, side) on the model's device; each row depends on its own seed."""
-    return to_device(normal_for(seeds, purpose, position, (4, model.side_px, model.side_px)), model.device)
+    """Noise for pairs (len(seeds), C, side, side) on the model's device; each row depends on its own seed."""
+    shape = (model.pair_channels, model.side_px, model.side_px)
+    return to_device(normal_for(seeds, purpose, position, shape), model.device)
 
 
 def report(on_evaluation: OnEvaluation | None, done: int, total: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segsmith_shared.plans.presets import Preset, TrainingSpec
+from segsmith_shared.plans.presets import PICTURE_CHANNELS, Preset, TrainingSpec
 from segsmith_shared.problems import Problem
 from segsmith_worker.diffusion.batches import DrawnBatch, Feed, TrainingPairs
 from segsmith_worker.diffusion.ema import decay_at, update_average
@@ -85,7 +85,7 @@ class TrainingState:
     ) -> Self:
         """A new training, of a network that is told one of so many `clusters` if there are any.
 
-        `warm_start` holds the weights of another network of the same shape, with 4 or 5 inputs.
+        `warm_start` holds the weights of another network of the same shape, with a region's input or without.
         """
         network = _network_of(preset, seed, clusters)
         if warm_start is not None:
@@ -136,7 +136,7 @@ def train(
 ) -> TrainingState:
     """Train in place, whole batches at a time, until at least `until_images_seen`; returns the same state.
 
-    `pairs` is uint8 (n, 4, H, W): red, green, blue, label 0 or 255. A batch larger than n goes round the pairs, and
+    `pairs` is uint8 (n, 3 + F, H, W): red, green, blue, and each class 0 or 255. A batch larger than n goes round the pairs, and
     images are counted as often as they are seen. `clusters` is each pair's, for a network that is told them; one in
     `1 / cluster_dropout` images comes without, so that the network also learns "any". `execution` says by which means;
     of a team every process calls this, and the first one's `on_step` counts. Raises `NonFiniteLoss`,
@@ -191,11 +191,11 @@ def batch_losses(
     x0, noise, time = signed(batch.pairs), batch.noise, batch.time
     region = None if batch.region is None else batch.region.float()
     if region is not None and batch.label_given is not None:
-        region = drawn_channels(region, batch.label_given)
+        region = drawn_channels(region, batch.label_given, preset.network.classes)
     counted = region
     if preset.training.lesion_balance:
         everywhere = torch.ones_like(x0[:, :1]) if region is None else region
-        counted = balanced(x0[:, 3:] > 0, everywhere, preset.training.lesion_balance)
+        counted = balanced((x0[:, PICTURE_CHANNELS:] > 0).any(dim=1, keepdim=True), everywhere, preset.training.lesion_balance)
     if schedule is None:
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), preset.diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
@@ -210,27 +210,28 @@ def batch_losses(
 
 
 def network_input(x_t: Tensor, known: Tensor, region: Tensor | None) -> Tensor:
-    """What the network sees: x_t (B, 4, H, W); with a region (B, 1, H, W) the known pixels outside it, and it.
+    """What the network sees: x_t (B, C, H, W); with a region (B, 1, H, W) the known pixels outside it, and it.
 
-    A region of four channels (`drawn_channels`) also leaves labels known inside it.
+    A region of as many channels as pairs have (`drawn_channels`) also leaves labels known inside it.
     """
     if region is None:
         return x_t
     return torch.cat([region * x_t + (1 - region) * known, region[:, :1]], dim=1)
 
 
-def drawn_channels(region: Tensor, label_given: Tensor) -> Tensor:
-    """What is drawn (B, 4, H, W): the region (B, 1, H, W) in all channels, less the label's where it is given (B,)."""
+def drawn_channels(region: Tensor, label_given: Tensor, classes: int) -> Tensor:
+    """What is drawn (B, 3 + F, H, W): the region (B, 1, H, W) in all channels, less the classes' where given (B,)."""
     of_label = region * ~label_given[:, None, None, None]
-    return torch.cat([region.expand(-1, 3, -1, -1), of_label], dim=1)
+    return torch.cat([region.expand(-1, PICTURE_CHANNELS, -1, -1), of_label.expand(-1, classes, -1, -1)], dim=1)
 
 
 def _check_pairs(pairs: Tensor, preset: Preset) -> None:
-    side_px = preset.network.side_px
+    channels, side_px = preset.network.pair_channels, preset.network.side_px
     if len(pairs) == 0:
         raise NoTrainingPairs("The training set holds no pair.", hint="Give it at least one pair of image and label.")
-    if pairs.dtype != torch.uint8 or pairs.shape[1:] != (4, side_px, side_px):
-        raise ValueError(f"pairs must be uint8 (n, 4, {side_px}, {side_px}), not {pairs.dtype} {tuple(pairs.shape)}")
+    if pairs.dtype != torch.uint8 or pairs.shape[1:] != (channels, side_px, side_px):
+        wanted = f"uint8 (n, {channels}, {side_px}, {side_px})"
+        raise ValueError(f"pairs must be {wanted}, not {pairs.dtype} {tuple(pairs.shape)}")
 
 
 def _divergence(state: TrainingState, loss: float, gradient_norm: float, learning_rate: float) -> NonFiniteLoss:

@@ -11,15 +11,13 @@ from torch.nn import functional
 from segsmith_shared.plans.presets import NetworkSpec
 from segsmith_worker.randomness import generator_for
 
-PAIR_CHANNELS = 4
-"""Red, green, blue, label."""
 _STARTS_AT_ZERO = ("out.2", "out_layers.3", "proj_out")
 
 
 class UNet(nn.Module):
     """Dhariwal and Nichol's U-Net (2021, §3): x (B, C, H, W), times (B,) → (B, out, H, W).
 
-    `region_channel` adds a fifth input that says where to redraw; `learned_range` doubles the outputs; `clusters` of
+    In and out are the channels of a pair. `region_channel` adds an input that says where to redraw; `learned_range` doubles the outputs; `clusters` of
     them can be told to it, each by a vector added to the time's, with one vector more for "any" (Ho and Salimans 2022).
     Built by itself the weights are torch's; `new_network` gives those a training starts from.
     """
@@ -27,6 +25,7 @@ class UNet(nn.Module):
     def __init__(self, spec: NetworkSpec, *, region_channel: bool, learned_range: bool, clusters: int = 0) -> None:
         super().__init__()
         self.clusters = clusters
+        self.pair_channels = spec.pair_channels
         self.base_channels = spec.base_channels
         self.layout = torch.channels_last  # 10 to 25 % faster than contiguous, on CPU and GPU
         embedded = 4 * spec.base_channels
@@ -35,7 +34,7 @@ class UNet(nn.Module):
         if clusters:
             self.label_emb = nn.Embedding(clusters + 1, embedded)
         first = spec.base_channels * spec.channel_multipliers[0]
-        entrance = nn.Conv2d(PAIR_CHANNELS + region_channel, first, 3, padding=1)
+        entrance = nn.Conv2d(spec.pair_channels + region_channel, first, 3, padding=1)
         self.input_blocks = nn.ModuleList([_Stage(entrance), *_down_path(spec)])
         deepest = spec.base_channels * spec.channel_multipliers[-1]
         self.middle_block = _Stage(
@@ -44,11 +43,11 @@ class UNet(nn.Module):
             _ResidualBlock(spec, deepest, deepest),
         )
         self.output_blocks = nn.ModuleList(_up_path(spec))
-        last = nn.Conv2d(first, PAIR_CHANNELS * (2 if learned_range else 1), 3, padding=1)
+        last = nn.Conv2d(first, spec.pair_channels * (2 if learned_range else 1), 3, padding=1)
         self.out = nn.Sequential(_GroupNorm(spec.norm_groups, first), nn.SiLU(), last)
 
     def forward(self, x: Tensor, times: Tensor, clusters: Tensor | None = None) -> Tensor:
-        """x (B, 4 or 5, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, 4 or 8, H, W).
+        """x (B, C, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, out, H, W).
 
         `clusters` (B,) counts from 0, the number of clusters meaning "any", as when it is not given.
         """
@@ -95,7 +94,7 @@ def new_network(spec: NetworkSpec, *, region_channel: bool, learned_range: bool,
     """A network to train, its weights a function of the seed, not of torch's global generator.
 
     The last layer of every branch starts at zero (Dhariwal and Nichol 2021), and so does the region's input: a
-    four-channel checkpoint carried over behaves at first as if the fifth channel were not there.
+    checkpoint without it carried over behaves at first as if that channel were not there.
     """
     with torch.device("meta"):
         network = UNet(spec, region_channel=region_channel, learned_range=learned_range, clusters=clusters)
@@ -110,7 +109,7 @@ def new_network(spec: NetworkSpec, *, region_channel: bool, learned_range: bool,
             nn.init.normal_(module.weight, generator=generator)
             nn.init.zeros_(module.weight[-1])  # "any" adds nothing
     if region_channel:
-        nn.init.zeros_(network.get_parameter("input_blocks.0.0.weight")[:, PAIR_CHANNELS:])
+        nn.init.zeros_(network.get_parameter("input_blocks.0.0.weight")[:, spec.pair_channels :])
     return network
 
 

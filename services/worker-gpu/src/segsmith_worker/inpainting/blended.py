@@ -29,7 +29,7 @@ def redraw_blended(
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
 ) -> Tensor:
-    """Redraw the region (B, 1, H, W) of known pairs (B, 4, H, W) in −1..1: pairs (B, 4, H, W), unclipped.
+    """Redraw the region (B, 1, H, W) of known pairs (B, C, H, W) in −1..1: pairs (B, C, H, W), unclipped.
 
     As in RePaint the known pixels, noised to the level at hand, are blended in before every step but the first, and
     the walk may jump back; the steps are those of DDIM (Song et al. 2021), which bear far fewer levels. Without

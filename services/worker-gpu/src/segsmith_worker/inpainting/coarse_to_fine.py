@@ -35,7 +35,7 @@ def redraw_coarse_to_fine(
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
 ) -> Tensor:
-    """Redraw the region (B, 1, H, W) of known pairs (B, 4, H, W) in −1..1: pairs (B, 4, H, W), unclipped.
+    """Redraw the region (B, 1, H, W) of known pairs (B, C, H, W) in −1..1: pairs (B, C, H, W), unclipped.
 
     A coarse pixel belongs to the region if any of its four does, so that nothing to be redrawn shines through.
     """

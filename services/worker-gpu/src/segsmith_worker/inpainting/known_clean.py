@@ -28,7 +28,7 @@ def redraw_known_clean(
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
 ) -> Tensor:
-    """Redraw the region (B, 1, H, W) of known pairs (B, 4, H, W) in −1..1: pairs (B, 4, H, W), unclipped.
+    """Redraw the region (B, 1, H, W) of known pairs (B, C, H, W) in −1..1: pairs (B, C, H, W), unclipped.
 
     After the idea of TD-Paint (Mayet et al. 2024, arXiv 2410.09306): the known pixels stay clean at every level, so the
     network reads the background instead of guessing it through noise. With `order` 2 every step also reads where the

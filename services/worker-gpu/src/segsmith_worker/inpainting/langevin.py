@@ -27,7 +27,7 @@ def redraw_with_langevin(
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
 ) -> Tensor:
-    """Redraw the region (B, 1, H, W) of known pairs (B, 4, H, W) in −1..1: pairs (B, 4, H, W), unclipped.
+    """Redraw the region (B, 1, H, W) of known pairs (B, C, H, W) in −1..1: pairs (B, C, H, W), unclipped.
 
     At every level `langevin_steps` corrections, then one DDIM step. The known pixels take part with their noise, for a
     model that does not see them clean; its step carries them along the path that ends in them exactly.

@@ -6,13 +6,13 @@ from enum import StrEnum
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from segsmith_shared.plans.presets import SamplingSpec, samplers_of
+from segsmith_shared.plans.presets import PICTURE_CHANNELS, SamplingSpec, samplers_of
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 from segsmith_worker.device import to_device
+from segsmith_worker.diffusion.labels import class_maps_of, largest_class, lesions_of, planes_of
 from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
@@ -21,10 +21,9 @@ from segsmith_worker.inpainting.blended import redraw_blended
 from segsmith_worker.inpainting.coarse_to_fine import redraw_coarse_to_fine
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
 from segsmith_worker.inpainting.langevin import redraw_with_langevin
-from segsmith_worker.inpainting.regions import label_cores, opened_label, redraw_regions
+from segsmith_worker.inpainting.regions import label_cores, opened_classes, redraw_regions
 from segsmith_worker.inpainting.repaint import redraw_with_repaint
 
-BoolArray = NDArray[np.bool_]
 SAMPLERS = {
     "repaint": redraw_with_repaint,
     "blended": redraw_blended,
@@ -52,13 +51,13 @@ class ModelCannotRedraw(InvalidInput):
 class RedrawResult:
     """What became of B sources.
 
-    images uint8 (B, 3, H, W); labels bool (B, H, W); mask_channel float32 (B, H, W), as sampled, before threshold and
-    opening; redraw_regions bool (B, H, W); rejection_reasons, None where the pair is accepted.
+    images uint8 (B, 3, H, W); labels uint8 (B, H, W), class maps; mask_channels float32 (B, F, H, W), as sampled, before
+    a class is read off and opened; redraw_regions bool (B, H, W); rejection_reasons, None where the pair is accepted.
     """
 
     images: Tensor
     labels: Tensor
-    mask_channel: Tensor
+    mask_channels: Tensor
     redraw_regions: Tensor
     rejection_reasons: list[RejectionReason | None]
 
@@ -78,21 +77,21 @@ def redraw(
     labels: Tensor | None = None,
     on_smaller_batch: Callable[[int], None] | None = None,
 ) -> RedrawResult:
-    """Make one pair per source uint8 (B, 4, H, W), label 0 or 255, for any B; `sources` may be None for `full`.
+    """Make one pair per source uint8 (B, 3 + F, H, W), for any B; `sources` may be None for `full`.
 
     Works in batches of exactly `spec.batch`, the last one filled up with repeats that are dropped again: so a pair is
     bit-equal whatever its neighbours, order and worker, on the same thread count. Where memory does not suffice, the
     batch halves, `on_smaller_batch` is told, and the samples are the same up to rounding. `on_evaluation` counts within
     each batch; what it raises ends the run. `clusters`, one per source, is told to a model that was trained to be told.
-    `labels` bool (B, H, W) are those to draw to where `spec.label` says that they are given; the sources' own are.
+    `labels`, class maps uint8 (B, H, W), are those to draw to where `spec.label` says that they are given; the sources' own are.
     Raises `ModelCannotRedraw`, `OutOfDeviceMemory`.
     """
     _check_model(model, spec)
     model = model.computing_in(spec.precision)
     if sources is None:
-        sources = torch.zeros(len(seeds), 4, model.side_px, model.side_px, dtype=torch.uint8)
+        sources = torch.zeros(len(seeds), model.pair_channels, model.side_px, model.side_px, dtype=torch.uint8)
     _check_sources(model, sources, seeds)
-    given = _given_labels(sources, labels, spec)
+    given = _given_labels(model, sources, labels, spec)
     parts: list[RedrawResult] = []
     start, at_once = 0, spec.batch
     while start < len(seeds):
@@ -129,65 +128,70 @@ def choose_cluster(
 def _redraw_batch(
     model: DiffusionModel,
     sources: Tensor,
-    given: BoolArray | None,
+    given: Tensor | None,
     seeds: list[int],
     count: int,
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None,
 ) -> RedrawResult | None:
     """The first `count` pairs of one batch; None where the device's memory does not hold it."""
-    label_masks = sources[:, 3].numpy() >= 128
-    regions = redraw_regions(label_masks if given is None else label_masks | given, spec)
+    classes = model.preset.network.classes
+    known_labels = class_maps_of(sources) if given is None else given
+    lesions = lesions_of(sources) if given is None else lesions_of(sources) | (given > 0)
+    regions = torch.from_numpy(redraw_regions(lesions.numpy(), spec))
     sampler = SAMPLERS[spec.sampler]
-    region = to_device(_region_of_channels(regions, label_masks, given, spec), model.device)
+    region = to_device(_region_of_channels(regions, known_labels, classes, spec), model.device)
     known = signed(to_device(sources, model.device))
     if given is not None:
-        known[:, 3] = 2 * to_device(torch.from_numpy(given), model.device).float() - 1
+        known[:, PICTURE_CHANNELS:] = 2 * to_device(planes_of(given, classes), model.device).float() - 1
     try:
         drawn = sampler(model, known, region, seeds, spec, on_evaluation)
     except torch.OutOfMemoryError:
         return None
     if region.shape[1] > 1:  # whatever the sampler ends with, what is known of the label stays
-        drawn = torch.cat([drawn[:, :3], torch.where(region[:, 3:] == 1, drawn[:, 3:], known[:, 3:])], dim=1)
+        labels = torch.where(region == 1, drawn, known)[:, PICTURE_CHANNELS:]
+        drawn = torch.cat([drawn[:, :PICTURE_CHANNELS], labels], dim=1)
     drawn = drawn.cpu()[:count]
-    colours = drawn[:, :3]
+    colours, mask_channels = drawn[:, :PICTURE_CHANNELS], drawn[:, PICTURE_CHANNELS:].clone()
     if spec.colour == "grey":
         colours = colours.mean(dim=1, keepdim=True).expand_as(colours)
     images = ((colours.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    masks = drawn[:, 3].numpy() > 0
-    # a given label is a label already: nothing to clean
-    labels = masks if given is not None else np.stack([opened_label(mask, spec) for mask in masks])
-    regions, label_masks, sources = regions[:count], label_masks[:count], sources[:count]
+    labels = largest_class(mask_channels)
+    if given is None:  # a given label is a label already: nothing to clean
+        labels = torch.from_numpy(np.stack([opened_classes(class_map, spec) for class_map in labels.numpy()]))
+    regions, known_labels, sources = regions[:count], known_labels[:count], sources[:count]
     if spec.paste_known:
-        images = torch.where(torch.from_numpy(regions)[:, None], images, sources[:, :3])
-        labels = np.where(regions, labels, label_masks if given is None else given[:count])
-    reasons = [_rejection(label, region, spec) for label, region in zip(labels, regions, strict=True)]
-    return RedrawResult(images, torch.from_numpy(labels), drawn[:, 3].clone(), torch.from_numpy(regions), reasons)
+        images = torch.where(regions[:, None], images, sources[:, :PICTURE_CHANNELS])
+        labels = torch.where(regions, labels, known_labels)
+    reasons = [_rejection(label > 0, region, spec) for label, region in zip(labels, regions, strict=True)]
+    return RedrawResult(images, labels, mask_channels, regions, reasons)
 
 
-def _given_labels(sources: Tensor, labels: Tensor | None, spec: SamplingSpec) -> BoolArray | None:
-    """bool (B, H, W), or None where labels are drawn with the picture."""
+def _given_labels(model: DiffusionModel, sources: Tensor, labels: Tensor | None, spec: SamplingSpec) -> Tensor | None:
+    """Class maps (B, H, W), or None where labels are drawn with the picture."""
     if (labels is not None) != (spec.label == "exchanged"):
         raise ValueError(f"labels are given where spec.label is exchanged, and it is {spec.label}")
+    if labels is not None and (labels.dtype != torch.uint8 or labels.max() > model.preset.network.classes):
+        raise ValueError(f"labels must be class maps, uint8 of 0 to {model.preset.network.classes}")
     if spec.label == "drawn":
         return None
-    return sources[:, 3].numpy() >= 128 if labels is None else labels.numpy()
+    return class_maps_of(sources) if labels is None else labels
 
 
-def _region_of_channels(
-    regions: BoolArray, label_masks: BoolArray, given: BoolArray | None, spec: SamplingSpec
-) -> Tensor:
-    """What is redrawn, (B, 1, H, W); (B, 4, H, W) where the mask channel is known: whole, or in the lesions' cores."""
-    region = torch.from_numpy(regions)[:, None].float()
-    if given is not None:
-        return drawn_channels(region, torch.ones(len(region), dtype=torch.bool))
+def _region_of_channels(regions: Tensor, known_labels: Tensor, classes: int, spec: SamplingSpec) -> Tensor:
+    """What is redrawn, (B, 1, H, W); (B, 3 + F, H, W) where the label is known: whole, or in the lesions' cores."""
+    region = regions[:, None].float()
+    if spec.label != "drawn":
+        return drawn_channels(region, torch.ones(len(region), dtype=torch.bool), classes)
     if spec.label_core == 0:
         return region
-    free = torch.from_numpy(~label_cores(label_masks, spec.label_core))[:, None]
-    return torch.cat([region.expand(-1, 3, -1, -1), region * free], dim=1)
+    # in a core all classes are known: the one that it is of, and that it is of no other
+    cores = np.stack([label_cores(class_map, spec.label_core) for class_map in known_labels.numpy()])
+    of_label = region * torch.from_numpy(~cores)[:, None]
+    return torch.cat([region.expand(-1, PICTURE_CHANNELS, -1, -1), of_label.expand(-1, classes, -1, -1)], dim=1)
 
 
-def _rejection(label: BoolArray, region: BoolArray, spec: SamplingSpec) -> RejectionReason | None:
+def _rejection(label: Tensor, region: Tensor, spec: SamplingSpec) -> RejectionReason | None:
     if not region.any():
         return RejectionReason.NOTHING_TO_REDRAW
     if not label.any():
@@ -201,7 +205,7 @@ def _joined(parts: list[RedrawResult]) -> RedrawResult:
     return RedrawResult(
         torch.cat([part.images for part in parts]),
         torch.cat([part.labels for part in parts]),
-        torch.cat([part.mask_channel for part in parts]),
+        torch.cat([part.mask_channels for part in parts]),
         torch.cat([part.redraw_regions for part in parts]),
         [reason for part in parts for reason in part.rejection_reasons],
     )
@@ -227,6 +231,6 @@ def _check_model(model: DiffusionModel, spec: SamplingSpec) -> None:
 
 
 def _check_sources(model: DiffusionModel, sources: Tensor, seeds: Sequence[int]) -> None:
-    shape = (len(seeds), 4, model.side_px, model.side_px)
+    shape = (len(seeds), model.pair_channels, model.side_px, model.side_px)
     if not seeds or sources.dtype != torch.uint8 or tuple(sources.shape) != shape:
         raise ValueError(f"sources must be uint8 {shape}, one per seed, not {sources.dtype} {tuple(sources.shape)}")

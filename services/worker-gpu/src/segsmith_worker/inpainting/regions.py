@@ -12,6 +12,7 @@ from segsmith_shared.plans.presets import REFERENCE_SIDE_PX, SamplingSpec, Train
 from segsmith_shared.randomness import numpy_generator_for
 
 BoolArray = NDArray[np.bool_]
+ByteArray = NDArray[np.uint8]
 
 
 def scaled_px(at_reference_px: float, side_px: int) -> float:
@@ -29,12 +30,14 @@ def redraw_regions(label_masks: BoolArray, spec: SamplingSpec) -> BoolArray:
     return ~dilated if spec.redraw == "background" else dilated
 
 
-def label_cores(label_masks: BoolArray, share: float) -> BoolArray:
-    """The innermost `share` of the depth of every lesion of (B, H, W): none at 0, the whole lesions at 1.
+def label_cores(class_map: ByteArray, share: float) -> BoolArray:
+    """The innermost `share` of the depth of every lesion of a class map (H, W): none at 0, the whole lesions at 1.
 
-    Depth is the distance to the lesion's edge; that of the picture is none, so a lesion cut off by it stays deep there.
+    Depth is the distance to the edge of the lesion, or of its class where two touch; the picture's edge is none, so a
+    lesion cut off by it stays deep there.
     """
-    return np.stack([_label_core(mask, share) for mask in label_masks])
+    cores = [_label_core(class_map == number, share) for number in _classes_in(class_map)]
+    return np.logical_or.reduce([np.zeros(class_map.shape, np.bool_), *cores])
 
 
 def _label_core(label_mask: BoolArray, share: float) -> BoolArray:
@@ -61,7 +64,7 @@ class Opening(Protocol):
 
 
 def opened_label(label_mask: BoolArray, spec: Opening) -> BoolArray:
-    """Morphological opening of one label (H, W).
+    """Morphological opening of one label (H, W) of one class.
 
     `even` (authors): one fixed kernel, which erases lesions smaller than it. `odd`: never larger than a quarter of the
     equivalent diameter of the largest lesion, so that a lesion cannot be erased by cleaning it.
@@ -75,6 +78,14 @@ def opened_label(label_mask: BoolArray, spec: Opening) -> BoolArray:
     if spec.opening_px == 0 or size_px < 2:
         return label_mask
     opened: BoolArray = cv2.morphologyEx(label_mask.astype(np.uint8), cv2.MORPH_OPEN, _ellipse(size_px)) > 0
+    return opened
+
+
+def opened_classes(class_map: ByteArray, spec: Opening) -> ByteArray:
+    """A class map (H, W) with each class opened by itself; what an opening takes away becomes background."""
+    opened = np.zeros_like(class_map)
+    for number in _classes_in(class_map):
+        opened[opened_label(class_map == number, spec)] = number
     return opened
 
 
@@ -129,6 +140,10 @@ def _covering_ellipse(label_mask: BoolArray, rng: np.random.Generator) -> BoolAr
     radius_px = max(needed_px * rng.uniform(1.02, 1.4), 0.08 * side_px)
     inside: BoolArray = distance_px(y, x) <= radius_px
     return inside
+
+
+def _classes_in(class_map: ByteArray) -> list[int]:
+    return [int(number) for number in np.unique(class_map) if number]
 
 
 def _ellipse(size_px: int) -> NDArray[np.uint8]:

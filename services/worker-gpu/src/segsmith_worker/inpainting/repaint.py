@@ -29,7 +29,7 @@ def redraw_with_repaint(
     spec: SamplingSpec,
     on_evaluation: OnEvaluation | None = None,
 ) -> Tensor:
-    """Redraw the region (B, 1, H, W) of known pairs (B, 4, H, W) in −1..1: pairs (B, 4, H, W), unclipped.
+    """Redraw the region (B, 1, H, W) of known pairs (B, C, H, W) in −1..1: pairs (B, C, H, W), unclipped.
 
     Every reverse step but the first blends the known pixels in first, noised to the level at hand: x_t ~ q(x_t | x₀).
     (The printed Algorithm 1, line 5, leaves out the square root of the variance.)

@@ -145,10 +145,10 @@ def follow(rank: int, size: int, store_path: str, order: Order) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     preset = Preset.model_validate(order.preset)
-    side_px = preset.network.side_px
+    channels, side_px = preset.network.pair_channels, preset.network.side_px
     own = Distributed(rank, size, store_path, device)
     state = TrainingState.start(preset, seed=0, device=str(device), clusters=order.cluster_count)
-    pairs = torch.empty(order.pair_count, 4, side_px, side_px, dtype=torch.uint8)
+    pairs = torch.empty(order.pair_count, channels, side_px, side_px, dtype=torch.uint8)
     counts = _counts_of(state)
     own.spread([pairs, *_tensors_of(state, counts)])
     state.step, state.images_seen, state.micro_batch = (int(count) for count in counts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segsmith_shared.plans.presets import PICTURE_CHANNELS
 from segsmith_shared.plans.styling import StylingSpec, styling_cost
 from segsmith_shared.problems import Problem
 from segsmith_shared.vision.towers import StyleTower, TextureTower
@@ -77,7 +78,7 @@ OnStep = Callable[[StyleStep], None]
 
 @dataclass(frozen=True)
 class StyleBatch:
-    """What is styled after what: content (B, 4, H, W) and target (B, 3, H, W) in −1..1, two regions (B, 1, H, W).
+    """What is styled after what: content (B, C, H, W) and target (B, 3, H, W) in −1..1, two regions (B, 1, H, W).
 
     `redraw_region` is where the sample was inpainted, `drawn` where it is drawn anew now, 1 inside. Outside `drawn` the
     content stays as it is, and is what an inpainting-aware network sees as its clean, known part.
@@ -100,7 +101,7 @@ class StyleBatch:
         return noise_like(self.model, self.seeds, f"style-{purpose}", level)
 
     def seen(self, x: Tensor) -> Tensor:
-        """What the network is given of x (B, 4, H, W)."""
+        """What the network is given of x (B, C, H, W)."""
         return network_input(x, self.content, self.drawn if self.aware else None)
 
     def fast(self) -> AbstractContextManager[object]:
@@ -119,7 +120,7 @@ class StyleBatch:
         return [each.float() for each in maps]
 
     def with_known(self, x: Tensor) -> Tensor:
-        """x (B, 4, H, W) where it is drawn anew, the content elsewhere."""
+        """x (B, C, H, W) where it is drawn anew, the content elsewhere."""
         return self.drawn * x + (1 - self.drawn) * self.content
 
     def mixed(self, x0: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -144,7 +145,7 @@ class _Compared:
 
 
 def restyled(batch: StyleBatch, on_step: OnStep | None = None) -> Tensor:
-    """The predicted x₀ (B, 4, H, W) of the last guided step, unclipped unless the spec clips.
+    """The predicted x₀ (B, C, H, W) of the last guided step, unclipped unless the spec clips.
 
     μ ← μ − Σ·∇L at every step (Dhariwal and Nichol 2021, algorithm 1, as the authors' code does; the paper prints
     x − ∇L), the gradient taken with respect to x_t through the U-Net's one evaluation. Raises `StylingDiverged`.
@@ -195,7 +196,7 @@ def _start(batch: StyleBatch, levels: Levels, report: Callable[[], None]) -> Ten
 
 @torch.no_grad()
 def inverted(batch: StyleBatch, levels: Levels, report: Callable[[], None]) -> Tensor:
-    """The content (B, 4, H, W) at the noisiest guided level, by DDIM's steps upwards (Song et al. 2021, §4.3).
+    """The content (B, C, H, W) at the noisiest guided level, by DDIM's steps upwards (Song et al. 2021, §4.3).
 
     The deterministic sampler leads from there back to the content; an evaluation for each level but the last.
     """
@@ -219,7 +220,7 @@ def _blended(batch: StyleBatch, x: Tensor, levels: Levels, level: int) -> Tensor
 def _fixed_vectors(batch: StyleBatch) -> tuple[Tensor | None, Tensor | None]:
     """The style vectors of target and content, computed once; None where no term reads them."""
     target = batch.style_vectors(batch.target) if batch.spec.style_weight else None
-    content = batch.style_vectors(batch.content[:, :3]) if batch.spec.divergence_weight else None
+    content = batch.style_vectors(batch.content[:, :PICTURE_CHANNELS]) if batch.spec.divergence_weight else None
     return target, content
 
 
@@ -264,7 +265,7 @@ def _terms(
 ) -> tuple[dict[Term, Tensor], Tensor | None]:
     """The terms that count at this step, each (B,), and the style vectors of x_in where any of them needs those."""
     spec, terms, vectors = batch.spec, dict[Term, Tensor](), None
-    pictures = step.x_in[:, :3]
+    pictures = step.x_in[:, :PICTURE_CHANNELS]
     diverges = bool(spec.divergence_weight) and step.level > spec.divergence_until
     if spec.style_weight or diverges:
         vectors = batch.style_vectors(pictures)
@@ -281,7 +282,7 @@ def _terms(
         positions = contrast_positions(batch.seeds, step.features, step.level, spec.zecon_positions)
         terms["zecon"] = patch_contrast(step.features, step.feature_references, positions, spec.zecon_temperature)
     if spec.vgg_weight and _below(step.original_t, spec.vgg_below_t):
-        terms["vgg"] = _texture(batch, pictures, step.content_in[:, :3])
+        terms["vgg"] = _texture(batch, pictures, step.content_in[:, :PICTURE_CHANNELS])
     if spec.mse_weight and _below(step.original_t, spec.mse_below_t):
         terms["mse"] = mean_squared_distance(step.x_in, step.content_in)
     return terms, vectors

@@ -53,7 +53,7 @@ def l2_distance(pictures: Tensor, target: Tensor, kept: Tensor | None) -> Tensor
 
 
 def range_excess(x0: Tensor) -> Tensor:
-    """Mean squared excess of x₀ (B, 4, H, W) beyond −1..1: (B,)."""
+    """Mean squared excess of x₀ (B, C, H, W) beyond −1..1: (B,)."""
     return mean_squared_distance(x0, x0.clamp(-1, 1))
 
 

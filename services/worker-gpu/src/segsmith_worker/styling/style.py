@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segsmith_shared.plans.presets import PICTURE_CHANNELS
 from segsmith_shared.plans.styling import StylingSpec, check_styling
+from segsmith_worker.diffusion.labels import class_maps_of, largest_class
 from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.training import signed
-from segsmith_worker.inpainting.regions import opened_label
+from segsmith_worker.inpainting.regions import opened_classes
 from segsmith_worker.styling.colour import mapped_colours, within_unit_range
 from segsmith_worker.styling.guidance import OnStep, StyleBatch, StyleStep, Towers, restyled
 
@@ -20,14 +22,14 @@ from segsmith_worker.styling.guidance import OnStep, StyleBatch, StyleStep, Towe
 class StyleResult:
     """What became of B samples.
 
-    images uint8 (B, 3, H, W); labels bool (B, H, W), inpainted or styled as the spec says; mask_channel float32
-    (B, H, W), as styled; label_drift float32 (B,): Dice of the mask channel over 0 with the inpainted label, 1 where
-    nothing moved.
+    images uint8 (B, 3, H, W); labels uint8 (B, H, W), class maps, inpainted or styled as the spec says; mask_channels
+    float32 (B, F, H, W), as styled; label_drift float32 (B,): Dice of the label read off them with the inpainted one,
+    1 where nothing moved.
     """
 
     images: Tensor
     labels: Tensor
-    mask_channel: Tensor
+    mask_channels: Tensor
     label_drift: Tensor
 
 
@@ -44,7 +46,7 @@ def style(
     clusters: Sequence[int] | None = None,
     on_smaller_batch: Callable[[int], None] | None = None,
 ) -> StyleResult:
-    """Style inpainted pairs uint8 (B, 4, H, W), label 0 or 255, after real pictures uint8 (B, 3, H, W), for any B.
+    """Style inpainted pairs uint8 (B, 3 + F, H, W) after real pictures uint8 (B, 3, H, W), for any B.
 
     `regions` bool (B, H, W) are the redraw regions of the inpainting. A model without a region input draws the whole
     picture anew, as published. An inpainting-aware one has learned to draw inside a region beside clean pixels, so it
@@ -124,28 +126,28 @@ def _of_first(count: int, on_step: OnStep | None) -> OnStep | None:
 
 
 def _read(styled: Tensor, contents: Tensor, targets: Tensor, regions: Tensor, spec: StylingSpec) -> StyleResult:
-    """Bytes and labels from x₀ (B, 4, H, W) in −1..1."""
-    pictures = (styled[:, :3].clamp(-1, 1) + 1) / 2
+    """Bytes and labels from x₀ (B, 3 + F, H, W) in −1..1."""
+    pictures = (styled[:, :PICTURE_CHANNELS].clamp(-1, 1) + 1) / 2
     if spec.colour_matching == "mkl":
         pictures = within_unit_range(mapped_colours(pictures, targets.float() / 255), spec.colour_range)
     if spec.colour == "grey":
         pictures = pictures.mean(dim=1, keepdim=True).expand_as(pictures)
     images = (pictures * 255).round().to(torch.uint8)
     if spec.paste_known:
-        images = torch.where(regions[:, None], images, contents[:, :3])
-    mask_channel = styled[:, 3].clone()
-    inpainted = contents[:, 3] >= 128
+        images = torch.where(regions[:, None], images, contents[:, :PICTURE_CHANNELS])
+    mask_channels = styled[:, PICTURE_CHANNELS:].clone()
+    as_styled, inpainted = largest_class(mask_channels), class_maps_of(contents)
     labels = inpainted
     if spec.label == "styled":
-        labels = torch.from_numpy(np.stack([opened_label(mask, spec) for mask in mask_channel.numpy() > 0]))
+        labels = torch.from_numpy(np.stack([opened_classes(class_map, spec) for class_map in as_styled.numpy()]))
         labels = torch.where(regions, labels, inpainted) if spec.paste_known else labels
-    return StyleResult(images, labels, mask_channel, label_dice(mask_channel > 0, inpainted))
+    return StyleResult(images, labels, mask_channels, label_dice(as_styled, inpainted))
 
 
 def label_dice(labels: Tensor, others: Tensor) -> Tensor:
-    """Dice of labels bool (B, H, W) with others, float32 (B,); 1 where both are empty."""
-    shared = (labels & others).sum(dim=(1, 2))
-    total = labels.sum(dim=(1, 2)) + others.sum(dim=(1, 2))
+    """Dice of class maps (B, H, W) with others, over all classes together, float32 (B,); 1 where both are empty."""
+    shared = ((labels == others) & (labels > 0)).sum(dim=(1, 2))
+    total = (labels > 0).sum(dim=(1, 2)) + (others > 0).sum(dim=(1, 2))
     return torch.where(total == 0, 1.0, 2 * shared / total.clamp_min(1))
 
 
@@ -153,7 +155,7 @@ def _joined(parts: list[StyleResult]) -> StyleResult:
     return StyleResult(
         torch.cat([part.images for part in parts]),
         torch.cat([part.labels for part in parts]),
-        torch.cat([part.mask_channel for part in parts]),
+        torch.cat([part.mask_channels for part in parts]),
         torch.cat([part.label_drift for part in parts]),
     )
 
@@ -163,8 +165,8 @@ def _check_inputs(
 ) -> None:
     count, side_px = len(seeds), model.side_px
     for name, values, dtype, shape in (
-        ("contents", contents, torch.uint8, (count, 4, side_px, side_px)),
-        ("targets", targets, torch.uint8, (count, 3, side_px, side_px)),
+        ("contents", contents, torch.uint8, (count, model.pair_channels, side_px, side_px)),
+        ("targets", targets, torch.uint8, (count, PICTURE_CHANNELS, side_px, side_px)),
         ("regions", regions, torch.bool, (count, side_px, side_px)),
     ):
         if not count or values.dtype != dtype or tuple(values.shape) != shape:
