@@ -16,6 +16,7 @@ from segsmith_shared.pairs.checking import CheckedPair, CheckOptions, check_fold
 from segsmith_shared.pairs.geometry import to_model_arrays
 from segsmith_shared.pairs.pair import Pair
 from segsmith_shared.plans.presets import Preset
+from segsmith_shared.storage.pair_arrays import read_label
 from segsmith_worker.diffusion.model import DiffusionModel
 
 Squares = NDArray[np.uint8]
@@ -43,7 +44,7 @@ def read_pairs(folder: Path, ids_file: Path, side_px: int) -> PairList:
 
     def take(pair: CheckedPair) -> None:
         image = np.array(Image.open(BytesIO(pair.encoded.image_png)).convert("RGB"))
-        label = np.array(Image.open(BytesIO(pair.encoded.label_png)).convert("L")) >= 128
+        label = read_label(pair.encoded.label_png)
         found.append((pair.name, to_model_arrays(Pair(pair.name, image, label), side_px)))
 
     check_folder(folder, CheckOptions(ids=ids_file.read_text().split()), on_pair=take, workers=1)

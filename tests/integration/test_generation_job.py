@@ -11,7 +11,7 @@ from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import DatasetVersion, Generation, JobStatus, Origin, Pair
 from segsmith_shared.plans.specs import Recipe
 from segsmith_shared.storage.objects import ObjectStore
-from segsmith_shared.storage.pair_arrays import labels_of, read_image, read_label, read_squares
+from segsmith_shared.storage.pair_arrays import labels_of, read_image, read_label, read_region, read_squares
 from tests.fixtures.drawn_version import drawn_version
 from tests.fixtures.engine_room import EngineRoom, kill
 from tests.fixtures.generations import samples_of, submit_generation
@@ -75,7 +75,7 @@ def test_accepted_samples_become_one_set_whose_background_is_the_sources(
     assert all(pair.name.endswith("~1") for pair in pairs)
     for sample in samples.values():
         image, source = (read_image(object_store.get_bytes(d)) for d in (sample.image_digest, sample.source_digest))
-        kept = ~read_label(object_store.get_bytes(sample.region_digest))
+        kept = ~read_region(object_store.get_bytes(sample.region_digest))
         assert np.array_equal(image[kept], source[kept])
         assert sample.provenance["code_version"]
         assert sample.provenance["sampling"]["sampler"] == "ancestral_known_clean"

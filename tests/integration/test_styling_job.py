@@ -8,7 +8,7 @@ from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import DatasetVersion, JobStatus
 from segsmith_shared.plans.specs import Recipe
 from segsmith_shared.storage.objects import ObjectStore
-from segsmith_shared.storage.pair_arrays import read_image, read_label
+from segsmith_shared.storage.pair_arrays import read_image, read_region
 from tests.fixtures.drawn_version import drawn_version
 from tests.fixtures.engine_room import EngineRoom, kill
 from tests.fixtures.generations import samples_of
@@ -45,7 +45,7 @@ def test_styled_sets_stand_beside_the_plain_ones_whoever_styles_them(
         assert sample.provenance["style_tower"]["stand_in"]
         assert sample.label_digest == content.label_digest
         before, after = (read_image(object_store.get_bytes(each.image_digest)) for each in (content, sample))
-        region = read_label(object_store.get_bytes(sample.region_digest))
+        region = read_region(object_store.get_bytes(sample.region_digest))
         assert np.abs(after.astype(int) - before)[region].max() > 0
     with session_scope(engine) as session:
         generation = generation_of(room, pipeline_id, "Styled-Diff")

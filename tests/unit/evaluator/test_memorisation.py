@@ -249,6 +249,6 @@ def real_polyps(ids: str) -> Pictures:
     for name in (folder / ids).read_text().split():
         image = np.asarray(Image.open(folder / "images" / f"{name}.jpg").convert("RGB"))
         label = np.asarray(Image.open(folder / "masks" / f"{name}.jpg").convert("L")) >= 128
-        squares.append(to_model_arrays(Pair(name, image, label), 64, Geometry.SQUASH))
+        squares.append(to_model_arrays(Pair(name, image, label.astype(np.uint8)), 64, Geometry.SQUASH))
     stacked = np.stack(squares)
     return Pictures(images_of(stacked), np.stack([grown(label, 5) for label in labels_of(stacked)]))

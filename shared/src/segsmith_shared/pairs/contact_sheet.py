@@ -8,7 +8,18 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 
-LABEL_COLOUR = (64, 255, 96)  # green and cyan are what mucosa never is
+CLASS_COLOURS = (
+    (64, 255, 96),  # green and cyan are what mucosa never is
+    (255, 80, 255),
+    (255, 240, 64),
+    (80, 112, 255),
+    (255, 255, 255),
+    (255, 144, 0),
+    (160, 64, 255),
+    (0, 160, 128),
+)
+"""Outlines of the classes 1 … 8; the first is also that of labels that tell none apart."""
+LABEL_COLOUR = CLASS_COLOURS[0]
 REGION_COLOUR = (64, 208, 255)
 _PAPER = (250, 250, 250)
 _INK = (32, 32, 32)
@@ -16,16 +27,20 @@ _GAP_PX = 4
 _CAPTION_PX = 16
 
 
-def overlay(image: ByteArray | Image.Image, label: BoolArray, region: BoolArray | None = None) -> Image.Image:
+def overlay(
+    image: ByteArray | Image.Image, label: BoolArray | ByteArray, region: BoolArray | None = None
+) -> Image.Image:
     """An image, uint8 (H, W, 3) or RGB picture, with its label's outline, and a redraw region's in another colour.
 
-    Label and region bool (h, w) may have another size: they are brought to the image's by nearest neighbour.
-    Outlines lie just outside of what they enclose, so that the lesion itself stays visible.
+    The label is bool (h, w), or a class map uint8 (h, w) whose classes each have a colour of `CLASS_COLOURS`. Label
+    and region (h, w) may have another size: they are brought to the image's by nearest neighbour. Outlines lie just
+    outside of what they enclose, so that the lesion itself stays visible.
     """
     picture = image.copy() if isinstance(image, Image.Image) else Image.fromarray(image)
-    for area, colour in ((region, REGION_COLOUR), (label, LABEL_COLOUR)):
-        if area is not None:
-            picture.paste(colour, mask=_outline(area, picture.size))
+    if region is not None:
+        picture.paste(REGION_COLOUR, mask=_outline(region, picture.size))
+    for number in range(1, int(label.max()) + 1):
+        picture.paste(CLASS_COLOURS[number - 1], mask=_outline(np.asarray(label == number), picture.size))
     return picture
 
 

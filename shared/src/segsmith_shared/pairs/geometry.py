@@ -6,12 +6,15 @@ numbers, stored with the pair, so that every step can be inverted.
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from segsmith_shared.pairs.pair import BoolArray, ByteArray, Pair
+
+Label = TypeVar("Label", BoolArray, ByteArray)
+"""A label as lesion or not, or as a class map: both are resized alike."""
 
 
 class Geometry(StrEnum):
@@ -96,9 +99,12 @@ def image_to_square(image: ByteArray, placement: Placement) -> ByteArray:
     return square
 
 
-def label_to_square(label: BoolArray, placement: Placement) -> BoolArray:
-    """A label bool (H, W) as the model sees it, bool (side, side): nearest neighbour, so it never grows a soft edge."""
-    square = np.zeros((placement.side_px, placement.side_px), np.bool_)
+def label_to_square(label: Label, placement: Placement) -> Label:
+    """A label bool or uint8 (H, W) as the model sees it, (side, side) of the same kind.
+
+    By nearest neighbour, so that it grows neither a soft edge nor a class between two others.
+    """
+    square = np.zeros((placement.side_px, placement.side_px), label.dtype)
     square[placement.filled.slices] = _resized(label[placement.seen.slices], placement.filled, smooth=False)
     return square
 
@@ -116,19 +122,23 @@ def image_from_square(square: ByteArray, placement: Placement, onto: ByteArray |
     return image
 
 
-def label_from_square(square: BoolArray, placement: Placement) -> BoolArray:
-    """The model's label in the picture's own size, bool (H, W); nothing is lesion where a crop never looked."""
-    label = np.zeros((placement.height_px, placement.width_px), np.bool_)
+def label_from_square(square: Label, placement: Placement) -> Label:
+    """The model's label in the picture's own size, (H, W); nothing is lesion where a crop never looked."""
+    label = np.zeros((placement.height_px, placement.width_px), square.dtype)
     label[placement.seen.slices] = _resized(square[placement.filled.slices], placement.seen, smooth=False)
     return label
 
 
-def to_model_arrays(pair: Pair, side_px: int, geometry: Geometry | str = Geometry.SQUASH) -> ByteArray:
-    """A pair as training data: uint8 (4, side, side), red, green, blue and the label as 0 or 255."""
+def to_model_arrays(
+    pair: Pair, side_px: int, geometry: Geometry | str = Geometry.SQUASH, classes: int = 1
+) -> ByteArray:
+    """A pair as training data: uint8 (3 + classes, side, side), red, green, blue and each class as 0 or 255."""
     placement = place(geometry, pair.image.shape[1], pair.image.shape[0], side_px)
-    arrays = np.empty((4, side_px, side_px), np.uint8)
+    arrays = np.empty((3 + classes, side_px, side_px), np.uint8)
     arrays[:3] = image_to_square(pair.image, placement).transpose(2, 0, 1)
-    arrays[3] = label_to_square(pair.label, placement) * np.uint8(255)
+    label = label_to_square(pair.label, placement)
+    for number, plane in enumerate(arrays[3:], start=1):
+        plane[:] = (label == number) * np.uint8(255)
     return arrays
 
 

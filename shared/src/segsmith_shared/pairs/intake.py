@@ -117,9 +117,9 @@ class DecodedImage:
 
 @dataclass(frozen=True)
 class DecodedLabel:
-    """bool (H, W), True on lesions; `notes` say how it was read."""
+    """A class map uint8 (H, W), 0 on background and 1 on lesions; `notes` say how it was read."""
 
-    label: BoolArray
+    label: ByteArray
     notes: list[str] = field(default_factory=list)
 
 
@@ -156,7 +156,7 @@ def decode_label(path: Path, maximum_pixels: int, procedure: str, image: Decoded
         raise LabelOfAnotherSize(
             f"label is {width_px}×{height_px}, its image {image_width_px}×{image_height_px}",
         )
-    return DecodedLabel(label, notes)
+    return DecodedLabel(label.astype(np.uint8), notes)
 
 
 def png_bytes(pixels: ByteArray) -> bytes:
@@ -193,8 +193,18 @@ def image_png_bytes(image: ByteArray) -> bytes:
 
 
 def label_png_bytes(label: BoolArray) -> bytes:
-    """A label bool (H, W) as 8-bit grey PNG of 0 and 255."""
+    """A label of one class or a region, bool (H, W), as 8-bit grey PNG of 0 and 255."""
     return png_bytes(label * np.uint8(255))
+
+
+def class_map_png_bytes(label: ByteArray) -> bytes:
+    """A label of several classes, uint8 (H, W) of 0 … F, as 8-bit grey PNG of the same values."""
+    return png_bytes(label)
+
+
+def stored_label_bytes(label: ByteArray, classes: int) -> bytes:
+    """A class map uint8 (H, W) as a version with so many classes stores it: 0 and 255 where there is only one."""
+    return label_png_bytes(label > 0) if classes == 1 else class_map_png_bytes(label)
 
 
 def jpeg_bytes(picture: Image.Image) -> bytes:

@@ -11,26 +11,33 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Pair:
-    """An image uint8 (H, W, 3) in RGB, its label bool (H, W) with True on lesions, and the name its publisher gave.
+    """An image uint8 (H, W, 3) in RGB, its label and the name its publisher gave.
+
+    The label is a class map uint8 (H, W): 0 is background, 1 … F are the classes (1 alone: lesion).
 
     Raises ValueError when the arrays do not fit each other: whoever builds a pair has checked before.
     """
 
     name: str
     image: ByteArray
-    label: BoolArray
+    label: ByteArray
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(
                 f"image of {self.name!r} must be uint8 (H, W, 3), is {self.image.dtype} {self.image.shape}"
             )
-        if self.label.dtype != np.bool_ or self.label.shape != self.image.shape[:2]:
+        if self.label.dtype != np.uint8 or self.label.shape != self.image.shape[:2]:
             raise ValueError(
-                f"label of {self.name!r} must be bool {self.image.shape[:2]}, is {self.label.dtype} {self.label.shape}"
+                f"label of {self.name!r} must be uint8 {self.image.shape[:2]}, is {self.label.dtype} {self.label.shape}"
             )
 
     @property
+    def lesions(self) -> BoolArray:
+        """Where the label shows any class, bool (H, W)."""
+        return np.asarray(self.label > 0)
+
+    @property
     def lesion_fraction(self) -> float:
-        """Share of pixels labelled lesion, 0..1."""
-        return float(self.label.mean())
+        """Share of pixels labelled lesion, of whichever class, 0..1."""
+        return float(self.lesions.mean())

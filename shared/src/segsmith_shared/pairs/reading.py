@@ -167,11 +167,11 @@ def _described(
     head = {
         "width_px": image.shape[1],
         "height_px": image.shape[0],
-        "lesion_fraction": float(label.mean()),
+        "lesion_fraction": float((label > 0).mean()),
         "lesion_count": lesion_count,
         "largest_lesion_fraction": largest_px / label.size,
         "image_pixels_digest": _pixels_digest(image),
-        "label_pixels_digest": _pixels_digest(label.view(np.uint8)),
+        "label_pixels_digest": _pixels_digest(label),
         "difference_hash": int(str(imagehash.dhash(thumbnail)), 16),
         "perceptual_hash": int(str(imagehash.phash(thumbnail)), 16),
         "grey": intake.is_grey(image),
@@ -182,7 +182,7 @@ def _described(
     if request.encode:
         blobs += [
             intake.image_png_bytes(image),
-            intake.label_png_bytes(label),
+            intake.stored_label_bytes(label, 1),
             intake.jpeg_bytes(thumbnail),
             intake.jpeg_bytes(overlay(thumbnail, label)),
         ]

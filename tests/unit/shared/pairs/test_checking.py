@@ -167,6 +167,9 @@ def test_specks_are_not_counted_as_lesions() -> None:
     label[300, 300] = label[10, 390] = True
     assert count_lesions(label) == (2, 2500)
     assert count_lesions(np.zeros((4, 4), np.bool_)) == (0, 0)
+    classes = np.zeros((100, 100), np.uint8)
+    classes[10:20, 10:20], classes[20:40, 10:20] = 1, 2
+    assert count_lesions(classes) == (2, 200)
     label[:] = False
     label[7, 7] = True
     assert count_lesions(label) == (1, 1)

@@ -5,7 +5,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from segsmith_shared.pairs.contact_sheet import LABEL_COLOUR, REGION_COLOUR, enlarged, overlay, sheet
+from segsmith_shared.pairs.classes import MOST_CLASSES
+from segsmith_shared.pairs.contact_sheet import CLASS_COLOURS, LABEL_COLOUR, REGION_COLOUR, enlarged, overlay, sheet
 
 
 def test_an_outline_runs_around_the_lesion_and_leaves_it_as_it_is() -> None:
@@ -54,3 +55,13 @@ def test_a_small_picture_is_enlarged_by_its_real_pixels() -> None:
     big = np.asarray(enlarged(Image.fromarray(pixels), 64))
     assert big.shape == (32, 64, 3)
     assert (big[::8, ::8] == pixels).all()
+
+
+def test_each_class_has_an_outline_of_its_own_colour() -> None:
+    label = np.zeros((64, 96), np.uint8)
+    label[20:40, 10:30], label[20:40, 60:80] = 1, 3
+    drawn = np.asarray(overlay(np.zeros((64, 96, 3), np.uint8), label))
+    assert tuple(drawn[19, 20]) == LABEL_COLOUR == CLASS_COLOURS[0]
+    assert tuple(drawn[19, 70]) == CLASS_COLOURS[2]
+    assert not (drawn == CLASS_COLOURS[1]).all(axis=-1).any()
+    assert len({*CLASS_COLOURS, REGION_COLOUR}) == MOST_CLASSES + 1

@@ -19,6 +19,7 @@ from segsmith_shared.pairs.geometry import (
     to_model_arrays,
 )
 from segsmith_shared.pairs.pair import Pair
+from segsmith_shared.storage.pair_arrays import class_maps_of, labels_of
 
 sizes = st.integers(1, 90)
 geometries = st.sampled_from(list(Geometry))
@@ -53,7 +54,7 @@ def test_every_geometry_gives_squares_and_gives_sizes_back(
     label = random_label(width_px, height_px, 1)
     placement = place(geometry, width_px, height_px, side_px)
 
-    arrays = to_model_arrays(Pair("x", image, label), side_px, geometry)
+    arrays = to_model_arrays(Pair("x", image, label.astype(np.uint8)), side_px, geometry)
 
     assert arrays.shape == (4, side_px, side_px)
     assert set(np.unique(arrays[3])) <= {0, 255}
@@ -105,8 +106,30 @@ def test_a_picture_of_another_size_than_the_placement_is_refused_as_background()
         image_from_square(np.zeros((40, 40, 3), np.uint8), placement, onto=np.zeros((40, 61, 3), np.uint8))
 
 
+@settings(deadline=None)
+@given(geometries, sizes, sizes, st.integers(1, 64))
+def test_a_class_map_is_resized_like_each_of_its_classes(
+    geometry: Geometry, width_px: int, height_px: int, side_px: int
+) -> None:
+    label = np.random.default_rng(4).integers(0, 4, (height_px, width_px), np.uint8)
+    placement = place(geometry, width_px, height_px, side_px)
+    square = label_to_square(label, placement)
+    returned = label_from_square(square, placement)
+    for number in (1, 2, 3):
+        assert np.array_equal(square == number, label_to_square(label == number, placement))
+        assert np.array_equal(returned == number, label_from_square(square == number, placement))
+
+
+def test_a_model_sees_one_plane_for_each_class() -> None:
+    label = np.array([[0, 1], [2, 3]], np.uint8)
+    arrays = to_model_arrays(Pair("x", np.zeros((2, 2, 3), np.uint8), label), 2, classes=3)
+    assert arrays[3:].tolist() == [[[0, 255], [0, 0]], [[0, 0], [255, 0]], [[0, 0], [0, 255]]]
+    assert class_maps_of(arrays[None]).tolist() == [label.tolist()]
+    assert labels_of(arrays[None]).tolist() == [[[False, True], [True, True]]]
+
+
 def test_a_pair_of_unequal_sizes_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="label of 'x'"):
-        Pair("x", np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.bool_))
+        Pair("x", np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
     with pytest.raises(ValueError, match="image of 'x'"):
-        Pair("x", np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.bool_))
+        Pair("x", np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))

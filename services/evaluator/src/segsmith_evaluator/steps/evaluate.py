@@ -18,7 +18,7 @@ from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
 from segsmith_shared.problems import NotFound
-from segsmith_shared.storage.pair_arrays import images_of, read_label, read_squares
+from segsmith_shared.storage.pair_arrays import images_of, read_region, read_squares
 from segsmith_shared.vision.features import Interrupted, RememberingExtractor, extractor_for
 
 
@@ -127,7 +127,7 @@ def _measured(
 def _regions(context: StepContext, stored: StoredSets) -> BoolArray:
     """bool (m, side, side): what was redrawn in each sample."""
     contents = context.objects.get_many([sample.region_digest for sample in stored.samples])
-    regions = [read_label(content) for content in contents]
+    regions = [read_region(content) for content in contents]
     return np.stack(regions) if regions else np.zeros((0, stored.side_px, stored.side_px), np.bool_)
 
 

@@ -51,7 +51,7 @@ def _features(
     """Features (n, 2·dimension) of pictures in their own sizes, one in memory at a time; a thumbnail of each."""
     features, thumbnails = [], []
     for done, pair in enumerate(read_pairs(context.objects, stored), start=1):
-        features.append(pair_features(pair.image[None], pair.label[None], extractor))
+        features.append(pair_features(pair.image[None], pair.lesions[None], extractor))
         thumbnails.append(overlay(_reduced(pair.image), pair.label))
         context.progress(done, len(stored), "pairs")
         if context.stop_requested():

@@ -20,7 +20,7 @@ from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder, Strategy
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import numpy_generator_for, seed_for
-from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, labels_of, read_squares
 from segsmith_shared.versions import code_version
 from segsmith_worker.device import device_name
 from segsmith_worker.diffusion.model import DiffusionModel
@@ -183,7 +183,7 @@ def _make(
         labels=result.labels.numpy(),
         regions=result.redraw_regions.numpy(),
         sources=images_of(squares),
-        source_labels=labels_of(squares),
+        source_labels=class_maps_of(squares),
     )
     drawn = preset.model_copy(update={"sampling": sampling.model_copy(update={"batch": at_once.count})})
     stored = store_samples(context.objects, pictures)

@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 
 from segsmith_shared.pairs.contact_sheet import overlay
-from segsmith_shared.pairs.intake import image_png_bytes, jpeg_bytes, label_png_bytes, thumbnail_of
+from segsmith_shared.pairs.intake import image_png_bytes, jpeg_bytes, label_png_bytes, stored_label_bytes, thumbnail_of
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 from segsmith_shared.storage.objects import ObjectStore
 
 
 @dataclass(frozen=True)
 class DrawnPairs:
-    """What was drawn and from what: images uint8 (n, H, W, 3), masks bool (n, H, W)."""
+    """What was drawn and from what: images uint8 (n, H, W, 3), class maps uint8 (n, H, W), regions bool (n, H, W)."""
 
     images: ByteArray
-    labels: BoolArray
+    labels: ByteArray
     regions: BoolArray
     sources: ByteArray
-    source_labels: BoolArray
+    source_labels: ByteArray
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class StoredSample:
     overlay: str
 
 
-def store_samples(objects: ObjectStore, drawn: DrawnPairs) -> list[StoredSample]:
-    """Store every picture of the batch, in its order."""
+def store_samples(objects: ObjectStore, drawn: DrawnPairs, classes: int = 1) -> list[StoredSample]:
+    """Store every picture of the batch, in its order, labels as a version with so many classes has them."""
     contents: list[bytes] = []
     parts = (drawn.images, drawn.labels, drawn.regions, drawn.sources, drawn.source_labels)
     for image, label, region, source, source_label in zip(*parts, strict=True):
         contents += [
             image_png_bytes(image),
-            label_png_bytes(label),
+            stored_label_bytes(label, classes),
             label_png_bytes(region),
             image_png_bytes(source),
-            label_png_bytes(source_label),
+            stored_label_bytes(source_label, classes),
             jpeg_bytes(thumbnail_of(image)),
             jpeg_bytes(overlay(image, label, region)),
         ]

@@ -18,7 +18,14 @@ from segsmith_shared.plans.specs import GenerationOrder, StyleJobSpec
 from segsmith_shared.plans.styling import StylingSpec, styling_cost
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import seed_for
-from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_image, read_label, read_squares
+from segsmith_shared.storage.pair_arrays import (
+    class_maps_of,
+    images_of,
+    read_image,
+    read_label,
+    read_region,
+    read_squares,
+)
 from segsmith_shared.versions import code_version
 from segsmith_shared.vision.towers import describe_tower
 from segsmith_worker.device import device_name
@@ -130,7 +137,7 @@ def _make(
         labels=result.labels.numpy(),
         regions=regions,
         sources=images_of(sources),
-        source_labels=labels_of(sources),
+        source_labels=class_maps_of(sources),
     )
     stored = store_samples(job.context.objects, drawn)
     return [styled_sample(job, each, result, index, stored[index]) for index, each in enumerate(batch)]
@@ -144,7 +151,7 @@ def _sources_and_regions(job: StyleJob, contents: Sequence[Sample]) -> tuple[Byt
     for _ in contents:
         image, label = read_image(next(stored)), read_label(next(stored))
         sources.append(np.dstack([image, label * np.uint8(255)]).transpose(2, 0, 1))
-        regions.append(read_label(next(stored)))
+        regions.append(read_region(next(stored)))
     return np.stack(sources), np.stack(regions)
 
 
