@@ -90,7 +90,7 @@ def _draw_batch(
         np.savez(
             file,
             images=np.ascontiguousarray(result.images.numpy().transpose(0, 2, 3, 1)),
-            labels=result.labels.numpy(),
+            labels=result.labels.numpy() > 0,
             regions=result.redraw_regions.numpy(),
             accepted=np.array(result.accepted),
             seconds=seconds,

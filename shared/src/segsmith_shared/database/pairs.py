@@ -19,6 +19,14 @@ def pairs_of(session: Session, reference: PartRef) -> list[Pair]:
     return list(session.exec(query))
 
 
+def class_names_of(session: Session, reference: PartRef) -> list[str]:
+    """What the labels of these pairs tell apart; empty where they are lesion or not. Raises NotFound."""
+    version = session.get(DatasetVersion, reference.version_id)
+    if version is None:
+        raise NotFound(f"There is no dataset version {reference.version_id}.")
+    return list(version.class_names)
+
+
 def _members(session: Session, reference: PartRef) -> list[UUID]:
     split = session.get(Split, reference.split_id)
     if split is None or split.version_id != reference.version_id:

@@ -1,18 +1,26 @@
 """Pipelines in Postgres: planning one against the pairs it names, and writing all its rows in one transaction."""
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from sqlmodel import Session, col, select
 
-from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.pairs import class_names_of, pairs_of
 from segsmith_shared.database.tables import Dataset, DatasetVersion, Generation, Model, Pipeline
 from segsmith_shared.database.weights import require_weights
 from segsmith_shared.jobs import plan as job_plan
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline, required_weights
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import PipelineSpec
 from segsmith_shared.problems import InvalidInput, NotFound
+
+
+class DifferentClasses(InvalidInput):
+    """Two sets of pairs of one pipeline have labels that tell different things apart."""
+
+    title = "The labels tell different classes apart"
 
 
 class OverlappingTestPairs(InvalidInput):
@@ -24,9 +32,10 @@ class OverlappingTestPairs(InvalidInput):
 def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID | None = None) -> PipelinePlan:
     """The plan of `spec` against the stored pairs; writes nothing.
 
-    Raises what `plan_pipeline` does, NotFound, OverlappingTestPairs, and WeightsMissing unless stand-ins are allowed.
+    Raises what `plan_pipeline` does, NotFound, OverlappingTestPairs, DifferentClasses, and WeightsMissing unless stand-ins are allowed.
     """
-    sources = pairs_of(session, spec.pairs)
+    sources, class_names = pairs_of(session, spec.pairs), class_names_of(session, spec.pairs)
+    _check_classes(session, spec, class_names)
     contents = {(pair.image_digest, pair.label_digest) for pair in sources}
     for test in spec.tests:
         shared = [p.name for p in pairs_of(session, test.pairs) if (p.image_digest, p.label_digest) in contents]
@@ -39,7 +48,25 @@ def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_
         require_weights(session, required_weights(spec))
     models = _models_named(session, spec)
     grey = is_grey(session.get_one(DatasetVersion, spec.pairs.version_id))
-    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, models, grey=grey)
+    classes = classes_of(class_names)
+    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, models, grey=grey, classes=classes)
+
+
+def _check_classes(session: Session, spec: PipelineSpec, class_names: Sequence[str]) -> None:
+    """Labels are compared with each other, and drawn to, value by value: each has to mean the same everywhere."""
+    others = {f"Test set {test.name!r}": test.pairs for test in spec.tests}
+    others |= {f"The labels of recipe {r.name}": r.labels_from for r in spec.recipes if r.labels_from is not None}
+    for what, reference in others.items():
+        named = class_names_of(session, reference)
+        if named != list(class_names):
+            raise DifferentClasses(
+                f"{what} tell apart {_in_words(named)}, the pairs themselves {_in_words(class_names)}.",
+                hint="Import both with the same classes, by the same names and in the same order.",
+            )
+
+
+def _in_words(class_names: Sequence[str]) -> str:
+    return ", ".join(f"{name} ({value})" for value, name in enumerate(class_names, start=1)) or "lesion and background"
 
 
 def is_grey(version: DatasetVersion) -> bool:

@@ -123,14 +123,15 @@ def plan_pipeline(
     models: Mapping[UUID, StoredModel] = MappingProxyType({}),
     *,
     grey: bool = False,
+    classes: int = 1,
 ) -> PipelinePlan:
     """The jobs of `spec` on `source_count` pairs; `models` are those that it names. Of `grey` ones, grey are drawn.
 
-    `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet,
+    `classes` is how many their labels tell apart. `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet,
     ModelsDoNotFit or DatasetTooSmall, so that a request that cannot end well never starts.
     """
     threads = spec.torch_threads or torch_threads
-    presets = {recipe.name: preset_of(spec, recipe, models, grey=grey) for recipe in spec.recipes}
+    presets = {recipe.name: preset_of(spec, recipe, models, grey=grey, classes=classes) for recipe in spec.recipes}
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name], models)
         _check_labels(recipe, presets[recipe.name])

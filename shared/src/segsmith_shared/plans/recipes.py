@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from uuid import UUID
 
-from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.presets import Preset, PresetOverrideRejected, preset_named
 from segsmith_shared.plans.specs import PipelineSpec, Recipe
 from segsmith_shared.problems import InvalidInput
 
@@ -31,21 +31,27 @@ def preset_of(
     models: Mapping[UUID, StoredModel] = MappingProxyType({}),
     *,
     grey: bool = False,
+    classes: int = 1,
 ) -> Preset:
     """The recipe's whole preset: the named row, or that of the imported models, with the recipe's overrides.
 
-    Where the pairs are `grey`, samples are too unless the recipe says otherwise. Raises UnknownPreset,
-    PresetOverrideRejected, ModelsDoNotFit.
+    Where the pairs are `grey`, samples are too unless the recipe says otherwise; networks draw as many `classes` as the
+    pairs' labels tell apart. Raises UnknownPreset, PresetOverrideRejected, ModelsDoNotFit.
     """
+    _check_overrides(recipe)
     colour = {"sampling.colour": "grey"} if grey else {}
     if recipe.strategy == "imported":
         named = [models[model_id] for model_id in recipe.model_ids]
+        for model in named:
+            _check_drawn_classes(model.preset, classes, "An imported model")
         return _preset_of_imported(
             recipe, [replace(model, preset=model.preset.with_overrides(colour)) for model in named]
         )
-    preset = preset_named(recipe.preset or spec.preset).with_overrides(colour).with_overrides(recipe.overrides)
+    by_data = colour | {"network.classes": classes}
+    preset = preset_named(recipe.preset or spec.preset).with_overrides(by_data).with_overrides(recipe.overrides)
     if recipe.warm_start_model_id is not None:
         given = models[recipe.warm_start_model_id]
+        _check_drawn_classes(given.preset, classes, "The model to start from")
         _check_fit(given.preset, preset, "The model to start from")
         if given.told_clusters:
             raise ModelsDoNotFit(
@@ -53,6 +59,28 @@ def preset_of(
                 hint="Start from one that was trained per cluster or on all pairs.",
             )
     return preset
+
+
+def _check_overrides(recipe: Recipe) -> None:
+    network = recipe.overrides.get("network")
+    if "network.classes" in recipe.overrides or (isinstance(network, Mapping) and "classes" in network):
+        raise PresetOverrideRejected(
+            f"Recipe {recipe.name} sets network.classes, which is as many as the pairs' labels tell apart.",
+            hint="Leave it out; classes are named when pairs are imported.",
+        )
+
+
+def _check_drawn_classes(given: Preset, classes: int, what: str) -> None:
+    if given.network.classes != classes:
+        raise ModelsDoNotFit(
+            f"{what} draws labels of {_classes(given.network.classes)}, but those of the pairs tell apart "
+            f"{_classes(classes)}.",
+            hint="Choose a model that was trained on labels of as many classes, or train one.",
+        )
+
+
+def _classes(count: int) -> str:
+    return "one class" if count == 1 else f"{count} classes"
 
 
 def _preset_of_imported(recipe: Recipe, models: Sequence[StoredModel]) -> Preset:

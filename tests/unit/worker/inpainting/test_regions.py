@@ -134,10 +134,10 @@ def test_sampling_specs_of_all_presets_dilate_alike_at_their_own_side() -> None:
 
 
 def test_the_core_of_every_lesion_is_its_innermost_part_and_grows_with_its_share() -> None:
-    labels = (disc(64, 12, 20, 20) | disc(64, 5, 50, 50))[None]
-    cores = {share: label_cores(labels, share)[0] for share in (0.0, 0.3, 0.6, 1.0)}
+    label = (disc(64, 12, 20, 20) | disc(64, 5, 50, 50)).astype(np.uint8)
+    cores = {share: label_cores(label, share) for share in (0.0, 0.3, 0.6, 1.0)}
     assert not cores[0.0].any()
-    assert (cores[1.0] == labels[0]).all()
+    assert (cores[1.0] == (label > 0)).all()
     for smaller, larger in ((0.3, 0.6), (0.6, 1.0)):
         assert (cores[smaller] <= cores[larger]).all()
         assert cores[smaller].sum() < cores[larger].sum()
@@ -148,6 +148,6 @@ def test_the_core_of_every_lesion_is_its_innermost_part_and_grows_with_its_share
 def test_a_lesion_cut_off_by_the_picture_is_deepest_where_it_is_cut() -> None:
     y, x = np.mgrid[0:64, 0:64]
     half: BoolArray = np.hypot(y - 32, x) <= 12
-    core = label_cores(half[None], 0.3)[0]
+    core = label_cores(half.astype(np.uint8), 0.3)
     assert core[32, 0]
     assert not core[32, 9]

@@ -11,7 +11,7 @@ from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import numpy_generator_for
 
 Images = NDArray[np.uint8]
-Labels = NDArray[np.bool_]
+Labels = NDArray[np.uint8]
 Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
 
 # The authors' share of synthetic pairs in `append_bernoulli`, and DA-Fusion's in `replace_on_access`.
@@ -26,7 +26,7 @@ class TooFewSources(InvalidInput):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of one origin: images uint8 (n, H, W, 3), labels bool (n, H, W), each one's source pair and own name."""
+    """Pairs of one origin: images uint8 (n, H, W, 3), class maps uint8 (n, H, W), sources and own names."""
 
     images: Images
     labels: Labels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segsmith_shared.randomness import seed_for
 
 Image = NDArray[np.uint8]
-Label = NDArray[np.bool_]
+Label = NDArray[np.uint8]
 
 
 class Augmentation:
@@ -47,7 +47,7 @@ class Augmentation:
             )
 
     def __call__(self, image: Image, label: Label, seed: int, position: int) -> tuple[Image, Label]:
-        """uint8 (H, W, 3) and bool (H, W) → the same, as drawn for this position of this seed."""
+        """uint8 (H, W, 3) and a class map uint8 (H, W) → the same, as drawn for this position of this seed."""
         self._chain.set_random_seed(seed_for(seed, "segmentation-augment", position))
-        augmented = self._chain(image=image, mask=label.astype(np.uint8))
-        return augmented["image"], augmented["mask"].astype(bool)
+        augmented = self._chain(image=image, mask=label)
+        return augmented["image"], augmented["mask"]

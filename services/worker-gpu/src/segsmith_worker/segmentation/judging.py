@@ -14,7 +14,10 @@ from segsmith_worker.segmentation.arms import Images, Labels, Pairs, Segmentatio
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a judge drew in n pictures, bool (n, H, W), and how that agrees with their labels: hard Dice, IoU (n,)."""
+    """What a judge drew in n pictures, class maps uint8 (n, H, W), and how that agrees: hard Dice, IoU (n,).
+
+    Of several classes, each picture has the mean over those that its label holds or the judge drew.
+    """
 
     predictions: Labels
     dice: scores.PerImage
@@ -62,9 +65,14 @@ def agreement_of(
     spec: SegmentationSpec,
     on_step: Callable[[int, int], bool | None] | None = None,
 ) -> Agreement:
-    """How the network's segmentation of uint8 (n, H, W, 3) agrees with bool (n, H, W). Raises Interrupted."""
-    predictions = scores.binarise(training.predict(network, images, spec, on_step))
-    return Agreement(predictions, scores.dice_per_image(predictions, labels), scores.iou_per_image(predictions, labels))
+    """How the network's segmentation of uint8 (n, H, W, 3) agrees with class maps uint8 (n, H, W). Raises Interrupted."""
+    probabilities = training.predict(network, images, spec, on_step)
+    drawn, classes = scores.class_maps(probabilities), probabilities.shape[1]
+    dice, iou = (
+        scores.over_classes(measure, drawn, labels, classes)
+        for measure in (scores.dice_per_image, scores.iou_per_image)
+    )
+    return Agreement(drawn, dice, iou)
 
 
 def _look_of(member: Member) -> str:

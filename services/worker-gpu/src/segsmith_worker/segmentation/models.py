@@ -10,7 +10,8 @@ from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.problems import InvalidInput
 from segsmith_worker.randomness import generator_for
 
-BACKGROUND, LESION = 0, 1
+HEAD = "segmentation_head.0.weight"
+"""The tensor whose rows are background and the classes."""
 _TIMM_PREFIX = "model."
 """segmentation-models-pytorch keeps an encoder of timm one level deeper than its published files have it."""
 
@@ -31,13 +32,15 @@ class UnknownEncoder(InvalidInput):
     title = "Unknown encoder"
 
 
-def build(spec: SegmentationSpec, seed: int, encoder_weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """UNet++: normalised images (n, 3, H, W) → class probabilities (n, 2, H, W), the softmax inside.
+def build(
+    spec: SegmentationSpec, seed: int, encoder_weights: Mapping[str, Tensor] | None = None, classes: int = 1
+) -> nn.Module:
+    """UNet++: normalised images (n, 3, H, W) → probabilities (n, 1 + classes, H, W), background's first, softmax inside.
 
     Initial weights come from `seed` alone; `encoder_weights` (names as in the encoder, a classifier's extra tensors are
     left out) replace the encoder's. Raises UnknownEncoder, EncoderWeightsMismatch.
     """
-    network = _skeleton(spec)
+    network = _skeleton(spec, classes)
     _initialise(network, generator_for(seed, "segmentation-weights"))
     if encoder_weights is not None:
         _load_encoder(network.get_submodule("encoder"), encoder_weights)
@@ -54,19 +57,27 @@ def normalise(images: Tensor, spec: SegmentationSpec) -> Tensor:
 
 
 def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """1 − (2 Σpg + 1)/(Σp + Σg + 1) of the lesion over the whole batch; (n, 2, H, W) and bool (n, H, W)."""
-    lesion, truth = probabilities[:, LESION], labels.to(probabilities.dtype)
-    return 1 - (2 * (lesion * truth).sum() + 1) / (lesion.sum() + truth.sum() + 1)
+    """1 − (2 Σpg + 1)/(Σp + Σg + 1) over the whole batch, the mean of all classes; (n, 1 + F, H, W), maps (n, H, W)."""
+    losses = []
+    for number in range(1, probabilities.shape[1]):
+        predicted, truth = probabilities[:, number], (labels == number).to(probabilities.dtype)
+        losses.append(1 - (2 * (predicted * truth).sum() + 1) / (predicted.sum() + truth.sum() + 1))
+    return torch.stack(losses).mean()
 
 
-def _skeleton(spec: SegmentationSpec) -> nn.Module:
+def classes_drawn(tensors: Mapping[str, Tensor], prefix: str = "") -> int:
+    """How many classes a network with these weights tells apart, beside background."""
+    return len(tensors[f"{prefix}{HEAD}"]) - 1
+
+
+def _skeleton(spec: SegmentationSpec, classes: int) -> nn.Module:
     try:
         network: nn.Module = segmentation_models_pytorch.UnetPlusPlus(
             spec.encoder,
             encoder_depth=spec.encoder_depth,
             encoder_weights=None,
             decoder_channels=spec.decoder_channels,
-            classes=2,
+            classes=1 + classes,
             activation="softmax2d",
         )
     except (KeyError, RuntimeError, ValueError) as error:

@@ -1,20 +1,28 @@
 """Dice and IoU, each under the name of what it averages: published tables mix them (science §7)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 Probabilities = NDArray[np.float32]
+ClassMaps = NDArray[np.uint8]
 Labels = NDArray[np.bool_]
 PerImage = NDArray[np.float64]
+Measure = Callable[[Labels, Labels], PerImage]
+"""Of predictions and labels of one class, bool (n, H, W): a value of each image."""
 
-THRESHOLD = 0.5
+_FIGURES = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one model on one test set of `images` images; `per_image_*` (n,) are what intervals are made from."""
+    """Scores of one model on one test set of `images` images; `per_image_*` (n,) are what intervals are made from.
+
+    Of several classes, every figure is the mean over classes, and `of_class` has each one's by name; a class that no
+    image holds and none is predicted to hold is left out.
+    """
 
     images: int
     dice: float
@@ -24,16 +32,43 @@ class Scores:
     dice_soft_paper: float
     per_image_dice: PerImage
     per_image_iou: PerImage
+    of_class: Mapping[str, "Scores"] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """The averages alone, by name."""
-        names = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
-        return {name: float(getattr(self, name)) for name in names}
+        """The averages alone, by name; Dice and IoU of a class as `dice[name]` and `iou[name]`."""
+        figures = {name: float(getattr(self, name)) for name in _FIGURES}
+        for name, scores in self.of_class.items():
+            figures |= {f"dice[{name}]": scores.dice, f"iou[{name}]": scores.iou}
+        return figures
 
 
-def score(probabilities: Probabilities, labels: Labels) -> Scores:
-    """All scores of lesion probabilities (n, H, W) in 0…1 against labels bool (n, H, W)."""
-    predictions = binarise(probabilities)
+def score(probabilities: Probabilities, labels: ClassMaps, class_names: Sequence[str] = ()) -> Scores:
+    """All scores of probabilities of the classes (n, F, H, W) in 0…1 against class maps uint8 (n, H, W).
+
+    Of one class every image counts. Of several, each class is scored on the images that hold it or are predicted to.
+    """
+    predictions, classes = class_maps(probabilities), probabilities.shape[1]
+    if classes == 1:
+        return _score_of_class(probabilities[:, 0], predictions == 1, labels == 1)
+    of_class = {}
+    for number, name in enumerate(class_names, start=1):
+        predicted, truth = predictions == number, labels == number
+        if (shown := (predicted | truth).any(axis=(1, 2))).any():
+            of_class[name] = _score_of_class(probabilities[shown, number - 1], predicted[shown], truth[shown])
+    means = {
+        name: float(np.mean([getattr(scores, name) for scores in of_class.values()])) if of_class else 1.0
+        for name in _FIGURES
+    }
+    return Scores(
+        images=len(labels),
+        **means,
+        per_image_dice=over_classes(dice_per_image, predictions, labels, classes),
+        per_image_iou=over_classes(iou_per_image, predictions, labels, classes),
+        of_class=of_class,
+    )
+
+
+def _score_of_class(probabilities: Probabilities, predictions: Labels, labels: Labels) -> Scores:
     return Scores(
         images=len(labels),
         dice=dice(predictions, labels),
@@ -46,10 +81,36 @@ def score(probabilities: Probabilities, labels: Labels) -> Scores:
     )
 
 
-def binarise(probabilities: Probabilities) -> Labels:
-    """Lesion where the probability reaches one half: bool (n, H, W)."""
-    predictions: Labels = probabilities >= THRESHOLD
-    return predictions
+def class_maps(probabilities: Probabilities) -> ClassMaps:
+    """The likeliest class of each pixel, uint8 (n, H, W): 0, background, where that is likelier than any.
+
+    Of one class: 1 where its probability reaches one half.
+    """
+    likeliest = probabilities.max(axis=1) >= 1 - probabilities.sum(axis=1)
+    return np.where(likeliest, probabilities.argmax(axis=1) + 1, 0).astype(np.uint8)
+
+
+def mean_iou(predictions: ClassMaps, labels: ClassMaps, classes: int) -> float:
+    """Hard intersection over union as `score` has it: the mean over classes, of one class over all images."""
+    if classes == 1:
+        return iou(predictions == 1, labels == 1)
+    values = []
+    for number in range(1, classes + 1):
+        predicted, truth = predictions == number, labels == number
+        if (shown := (predicted | truth).any(axis=(1, 2))).any():
+            values.append(iou(predicted[shown], truth[shown]))
+    return float(np.mean(values)) if values else 1.0
+
+
+def over_classes(measure: Measure, predictions: ClassMaps, labels: ClassMaps, classes: int) -> PerImage:
+    """Of each image (n,), the mean over the classes that it holds or is predicted to; 1 where there is none."""
+    total, count = np.zeros(len(labels)), np.zeros(len(labels))
+    for number in range(1, classes + 1):
+        predicted, truth = predictions == number, labels == number
+        shown = (predicted | truth).any(axis=(1, 2))
+        total += np.where(shown, measure(predicted, truth), 0)
+        count += shown
+    return np.divide(total, count, out=np.ones_like(total), where=count > 0)
 
 
 def dice(predictions: Labels, labels: Labels) -> float:

@@ -17,7 +17,7 @@ from segsmith_worker.segmentation.arms import SegmentationData
 from segsmith_worker.segmentation.augment import Augmentation
 
 Images = NDArray[np.uint8]
-Labels = NDArray[np.bool_]
+Labels = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
 
 _ADAM_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -50,6 +50,7 @@ class SegmentationState:
     network: torch.nn.Module
     optimiser: torch.optim.Adam
     seed: int
+    classes: int = 1
     step: int = 0
     best: dict[str, Tensor] | None = None
     best_step: int = 0
@@ -59,12 +60,16 @@ class SegmentationState:
 
     @classmethod
     def new(
-        cls, spec: SegmentationSpec, seed: int, encoder_weights: Mapping[str, Tensor] | None = None
+        cls,
+        spec: SegmentationSpec,
+        seed: int,
+        encoder_weights: Mapping[str, Tensor] | None = None,
+        classes: int = 1,
     ) -> "SegmentationState":
         """A state at step 0, a function of spec, seed and encoder weights. Raises what `models.build` raises."""
-        network = models.build(spec, seed, encoder_weights)
+        network = models.build(spec, seed, encoder_weights, classes)
         network.to("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(network, torch.optim.Adam(network.parameters(), lr=spec.lr), seed)
+        return cls(network, torch.optim.Adam(network.parameters(), lr=spec.lr), seed, classes)
 
     @property
     def curve(self) -> dict[str, list[float]]:
@@ -92,7 +97,7 @@ class SegmentationState:
     def from_tensors(cls, tensors: Mapping[str, Tensor], spec: SegmentationSpec) -> "SegmentationState":
         """The state that `to_tensors` wrote. Raises KeyError or RuntimeError for tensors of another network."""
         step, best_step, seed = (int(count) for count in tensors["counts"])
-        state = cls.new(spec, seed)
+        state = cls.new(spec, seed, classes=models.classes_drawn(tensors, "network/"))
         state.network.load_state_dict(_under(tensors, "network/"))
         for name, parameter in state.network.named_parameters():
             if f"adam/step/{name}" in tensors:
@@ -137,17 +142,20 @@ def predict(
     spec: SegmentationSpec,
     on_step: Callable[[int, int], bool | None] | None = None,
 ) -> Probabilities:
-    """Lesion probability of each pixel, float32 (n, H, W), for uint8 (n, H, W, 3); sides as the spec demands.
+    """Probability of each class, float32 (n, F, H, W), for uint8 (n, H, W, 3); sides as the spec demands.
+
+    Background has the rest.
 
     `on_step(done, total)` counts images; returning True raises Interrupted.
     """
     network.eval()
     device = next(network.parameters()).device
-    probabilities = np.empty(images.shape[:3], dtype=np.float32)
+    classes = models.classes_drawn(network.state_dict())
+    probabilities = np.empty((len(images), classes, *images.shape[1:3]), dtype=np.float32)
     for start in range(0, len(images), spec.batch):
         batch = torch.from_numpy(images[start : start + spec.batch]).to(device)
-        lesion = network(models.normalise(batch, spec))[:, models.LESION]
-        probabilities[start : start + len(batch)] = lesion.float().cpu().numpy()
+        of_classes = network(models.normalise(batch, spec))[:, 1:]
+        probabilities[start : start + len(batch)] = of_classes.float().cpu().numpy()
         if on_step is not None and on_step(start + len(batch), len(images)):
             raise Interrupted
     return probabilities
@@ -157,14 +165,15 @@ def best_network(state: SegmentationState, spec: SegmentationSpec) -> torch.nn.M
     """The network with the best validation IoU so far. Raises ValueError before the first validation."""
     if state.best is None:
         raise ValueError("no validation has been made yet")
-    network = models.build(spec, state.seed)
+    network = models.build(spec, state.seed, classes=state.classes)
     network.load_state_dict(state.best)
     return network.to(next(state.network.parameters()).device).eval()
 
 
 def network_of(tensors: Mapping[str, Tensor], spec: SegmentationSpec) -> torch.nn.Module:
     """The network of the best weights among a state's tensors. Raises RuntimeError for those of another network."""
-    network = models.build(spec, seed=0)  # every weight is replaced
+    classes = models.classes_drawn(tensors, "best/")
+    network = models.build(spec, seed=0, classes=classes)  # every weight is replaced
     network.load_state_dict(_under(tensors, "best/"))
     return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
@@ -226,8 +235,8 @@ def _is_validated(step: int, spec: SegmentationSpec) -> bool:
 
 
 def _validate(state: SegmentationState, data: SegmentationData, spec: SegmentationSpec) -> float:
-    probabilities = predict(state.network, data.validation_images, spec)
-    value = scores.iou(scores.binarise(probabilities), data.validation_labels)
+    predictions = scores.class_maps(predict(state.network, data.validation_images, spec))
+    value = scores.mean_iou(predictions, data.validation_labels, state.classes)
     state.validations.append((state.step, value))
     if value > state.best_iou:
         state.best_iou, state.best_step = value, state.step

@@ -7,13 +7,14 @@ from PIL import Image
 from segsmith_shared.database.tables import Sample
 from segsmith_shared.pairs.agreement import PairAgreement
 from segsmith_shared.pairs.contact_sheet import enlarged, overlay, sheet
-from segsmith_shared.pairs.pair import BoolArray, ByteArray
+from segsmith_shared.pairs.pair import ByteArray
 from segsmith_shared.storage.objects import ObjectStore
 from segsmith_shared.storage.pair_arrays import read_image, read_label
 
 LOWEST = 12
 CELL_PX = 160
 HEADINGS = ("sample", "label green, judge blue", "source and its label")
+HEADINGS_OF_CLASSES = ("sample", "its label", "what the judge sees", "source and its label")
 
 
 def name_of_sheet(label: str) -> str:
@@ -22,21 +23,32 @@ def name_of_sheet(label: str) -> str:
 
 
 def agreement_sheet(
-    objects: ObjectStore, lowest_first: Sequence[tuple[Sample, PairAgreement, BoolArray]], threshold: float | None
+    objects: ObjectStore,
+    lowest_first: Sequence[tuple[Sample, PairAgreement, ByteArray]],
+    threshold: float | None,
+    classes: int = 1,
 ) -> bytes:
-    """A PNG of the first twelve; a prediction is bool (h, w) at the judge's side."""
+    """A PNG of the first twelve; a prediction is a class map uint8 (h, w) at the judge's side.
+
+    Where labels tell classes apart, the label's colours and the judge's have a tile each.
+    """
     shown = lowest_first[:LOWEST]
-    rows = [list(_tiles(objects, sample, prediction)) for sample, _, prediction in shown]
-    return sheet(rows, [_caption(found, threshold) for _, found, _ in shown], HEADINGS, cell_px=CELL_PX)
+    rows = [list(_tiles(objects, sample, prediction, classes)) for sample, _, prediction in shown]
+    headings = HEADINGS if classes == 1 else HEADINGS_OF_CLASSES
+    return sheet(rows, [_caption(found, threshold) for _, found, _ in shown], headings, cell_px=CELL_PX)
 
 
-def _tiles(objects: ObjectStore, sample: Sample, prediction: BoolArray) -> Iterator[Image.Image]:
+def _tiles(objects: ObjectStore, sample: Sample, prediction: ByteArray, classes: int) -> Iterator[Image.Image]:
     digests = (sample.image_digest, sample.label_digest, sample.source_digest, sample.source_label_digest)
     image, label, source, source_label = objects.get_many(digests)
     picture = _large(read_image(image))
     yield picture
-    yield overlay(picture, read_label(label), prediction)
-    yield overlay(_large(read_image(source)), read_label(source_label))
+    if classes == 1:
+        yield overlay(picture, read_label(label), prediction > 0)
+    else:
+        yield overlay(picture, read_label(label, classes))
+        yield overlay(picture, prediction)
+    yield overlay(_large(read_image(source)), read_label(source_label, classes))
 
 
 def _large(image: ByteArray) -> Image.Image:

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.pairs import class_names_of, pairs_of
 from segsmith_shared.database.tables import Clustering, Job, JobKind
 from segsmith_shared.database.tables import Pair as StoredPair
 from segsmith_shared.jobs.context import Finished, FollowUp, Outcome, StepContext, Stopped
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.contact_sheet import overlay, sheet
 from segsmith_shared.pairs.pair import ByteArray
 from segsmith_shared.plans.specs import ClusterJobSpec, TrainingOrder, TrainJobSpec
@@ -28,9 +29,10 @@ def run(context: StepContext) -> Outcome:
     spec = ClusterJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = pairs_of(session, spec.pairs)
+        classes = classes_of(class_names_of(session, spec.pairs))
     extractor = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
     try:
-        features, thumbnails = _features(context, stored, extractor)
+        features, thumbnails = _features(context, stored, classes, extractor)
         result = _clustered(spec, stored, features)
     except Interrupted:
         return Stopped(state={})
@@ -46,11 +48,11 @@ def run(context: StepContext) -> Outcome:
 
 
 def _features(
-    context: StepContext, stored: Sequence[StoredPair], extractor: FeatureExtractor
+    context: StepContext, stored: Sequence[StoredPair], classes: int, extractor: FeatureExtractor
 ) -> tuple[NDArray[np.float32], list[Image.Image]]:
     """Features (n, 2·dimension) of pictures in their own sizes, one in memory at a time; a thumbnail of each."""
     features, thumbnails = [], []
-    for done, pair in enumerate(read_pairs(context.objects, stored), start=1):
+    for done, pair in enumerate(read_pairs(context.objects, stored, classes), start=1):
         features.append(pair_features(pair.image[None], pair.lesions[None], extractor))
         thumbnails.append(overlay(_reduced(pair.image), pair.label))
         context.progress(done, len(stored), "pairs")

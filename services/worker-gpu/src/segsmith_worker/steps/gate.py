@@ -1,6 +1,6 @@
 """The gate job: the samples of one set before judges that never saw their sources, and what is dropped of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,12 +24,13 @@ from segsmith_shared.pairs.agreement import (
     PairAgreement,
     threshold_of,
 )
-from segsmith_shared.pairs.pair import BoolArray
+from segsmith_shared.pairs.pair import ByteArray
+from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.specs import GateJobSpec
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.storage import checkpoints
-from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, read_squares
 from segsmith_shared.vision.features import Interrupted
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.judging import agreement_of
@@ -45,6 +46,7 @@ class StoredSet:
 
     label: str
     version_id: UUID
+    classes: int
     samples: list[Sample]
     names: dict[UUID, str]
     judges: list[Judge]
@@ -57,12 +59,12 @@ class StoredSet:
 
 @dataclass(frozen=True)
 class Judged:
-    """A sample, what was found of it, and where its judge sees the lesion, bool (H, W) at the judge's side."""
+    """A sample, what was found of it, and what its judge sees, a class map uint8 (H, W) at the judge's side."""
 
     sample: Sample
     found: PairAgreement
     judge_id: UUID
-    prediction: BoolArray
+    prediction: ByteArray
 
 
 def run(context: StepContext) -> Outcome:
@@ -77,7 +79,7 @@ def run(context: StepContext) -> Outcome:
     findings = _findings(job, stored, judged)
     lowest = sorted(judged, key=lambda each: each.found.dice)
     shown = [(each.sample, each.found, each.prediction) for each in lowest]
-    sheet = agreement_sheet(context.objects, shown, findings.threshold)
+    sheet = agreement_sheet(context.objects, shown, findings.threshold, stored.classes)
     if len(findings.below) == len(judged):
         context.preview(name_of_sheet(stored.label), sheet, "image/png")
         raise _nothing_passes(stored.label, findings)
@@ -126,7 +128,8 @@ def _stored_set(session: Session, job: GateJobSpec) -> StoredSet:
         raise Conflict(f"{len(judges)} of {len(job.judge_job_ids)} judges are ready.", hint="Retry the judge jobs.")
     sources = {sample.source_pair_id for sample in samples}
     names = dict(session.exec(select(Pair.id, Pair.name).where(col(Pair.id).in_(sources))).all())
-    return StoredSet(label, version_id, samples, names, list(judges))
+    classes = Preset.model_validate(generation.spec["preset"]).network.classes
+    return StoredSet(label, version_id, classes, samples, names, list(judges))
 
 
 def _judged(context: StepContext, job: GateJobSpec, stored: StoredSet) -> list[Judged]:
@@ -136,7 +139,7 @@ def _judged(context: StepContext, job: GateJobSpec, stored: StoredSet) -> list[J
     for judge in stored.judges:
         samples = [sample for sample in stored.samples if fold_of[sample.source_pair_id] == judge.fold]
         on_step = _on_step(context, len(judged), len(stored.samples))
-        judged |= {each.sample.id: each for each in _before(context, job, judge, samples, stored.names, on_step)}
+        judged |= {each.sample.id: each for each in _before(context, job, judge, samples, stored, on_step)}
     return [judged[sample.id] for sample in stored.samples]
 
 
@@ -145,19 +148,19 @@ def _before(
     job: GateJobSpec,
     judge: Judge,
     samples: Sequence[Sample],
-    names: Mapping[UUID, str],
+    stored: StoredSet,
     on_step: Callable[[int, int], bool],
 ) -> Iterator[Judged]:
     spec = SegmentationSpec.model_validate(judge.parameters["spec"])
     tensors, _ = checkpoints.load(context.objects, judge.checkpoint_digest)
-    squares = read_squares(context.objects, samples, spec.side_px, job.geometry)
+    squares = read_squares(context.objects, samples, spec.side_px, job.geometry, stored.classes)
     network = training.network_of(tensors, spec)
-    found = agreement_of(network, images_of(squares), labels_of(squares), spec, on_step)
+    found = agreement_of(network, images_of(squares), class_maps_of(squares), spec, on_step)
     for place, sample in enumerate(samples):
         yield Judged(
             sample,
             PairAgreement(
-                name=f"{names[sample.source_pair_id]}~{sample.sample_index}",
+                name=f"{stored.names[sample.source_pair_id]}~{sample.sample_index}",
                 fold=judge.fold,
                 dice=float(found.dice[place]),
                 iou=float(found.iou[place]),

@@ -20,7 +20,7 @@ from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder, Strategy
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import numpy_generator_for, seed_for
-from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, labels_of, read_squares
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, read_squares
 from segsmith_shared.versions import code_version
 from segsmith_worker.device import device_name
 from segsmith_worker.diffusion.model import DiffusionModel
@@ -162,12 +162,13 @@ def _make(
     at_once: AtOnce,
     on_evaluation: OnEvaluation,
 ) -> list[Sample]:
-    squares = read_squares(context.objects, [draw.source for draw in batch], preset.network.side_px, order.geometry)
+    side_px, classes = preset.network.side_px, preset.network.classes
+    squares = read_squares(context.objects, [draw.source for draw in batch], side_px, order.geometry, classes)
     seeds = [draw.seed for draw in batch]
     told = [draw.cluster or 0 for draw in batch] if model.network.clusters else None
     sampling = preset.sampling.model_copy(update={"batch": at_once.count})
     label_pairs = [draw.label_from for draw in batch if draw.label_from]
-    labels = read_squares(context.objects, label_pairs, preset.network.side_px, order.geometry) if label_pairs else None
+    labels = read_squares(context.objects, label_pairs, side_px, order.geometry, classes) if label_pairs else None
     result = redraw(
         model,
         torch.from_numpy(squares),
@@ -175,7 +176,7 @@ def _make(
         sampling,
         on_evaluation,
         clusters=told,
-        labels=None if labels is None else torch.from_numpy(labels_of(labels)),
+        labels=None if labels is None else torch.from_numpy(class_maps_of(labels)),
         on_smaller_batch=at_once.shrink,
     )
     pictures = DrawnPairs(
@@ -186,7 +187,7 @@ def _make(
         source_labels=class_maps_of(squares),
     )
     drawn = preset.model_copy(update={"sampling": sampling.model_copy(update={"batch": at_once.count})})
-    stored = store_samples(context.objects, pictures)
+    stored = store_samples(context.objects, pictures, classes)
     return [_row(context, order, drawn, draw, result, index, stored[index]) for index, draw in enumerate(batch)]
 
 
@@ -220,7 +221,7 @@ def _row(
         thumbnail_digest=stored.thumbnail,
         overlay_digest=stored.overlay,
         evaluations=generation_cost(preset, 1).evaluations_per_sample,
-        lesion_fraction=float(label.mean()),
+        lesion_fraction=float((label > 0).mean()),
         lesion_count=count_lesions(label)[0],
         provenance={
             "sampling": preset.sampling.model_dump(mode="json"),

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.pairs import class_names_of, pairs_of
 from segsmith_shared.database.tables import Judge, Pair
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.splits import Member
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import JudgeJobSpec
 from segsmith_shared.randomness import seed_for
 from segsmith_shared.storage import checkpoints
-from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, read_squares
 from segsmith_shared.versions import code_version
 from segsmith_shared.vision.features import Interrupted
 from segsmith_worker.device import device_name
@@ -33,6 +34,7 @@ class Lesson:
     held_out: list[Pair]
     held_out_images: Images
     held_out_labels: Labels
+    classes: int
 
 
 def run(context: StepContext) -> Outcome:
@@ -41,7 +43,7 @@ def run(context: StepContext) -> Outcome:
     spec = segmentation_preset(job.preset).with_overrides(job.overrides)
     seed = seed_for(job.seed, "judge", job.fold)
     lesson = _lesson(context, job, spec, seed)
-    state, encoder = begun(context, spec, seed, allow_stand_ins=job.allow_stand_ins)
+    state, encoder = begun(context, spec, seed, lesson.classes, allow_stand_ins=job.allow_stand_ins)
 
     def on_step(report: training.StepReport) -> bool:
         context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
@@ -68,15 +70,16 @@ def run(context: StepContext) -> Outcome:
 
 def _lesson(context: StepContext, job: JudgeJobSpec, spec: SegmentationSpec, seed: int) -> Lesson:
     with context.reading() as session:
-        stored = pairs_of(session, job.pairs)
+        stored, classes = pairs_of(session, job.pairs), classes_of(class_names_of(session, job.pairs))
     names = [pair.name for pair in stored]
-    squares = read_squares(context.objects, stored, spec.side_px, job.geometry)
-    real = Pairs(images_of(squares), labels_of(squares), names, names)
+    squares = read_squares(context.objects, stored, spec.side_px, job.geometry, classes)
+    real = Pairs(images_of(squares), class_maps_of(squares), names, names)
     members = [Member(pair.name, pair.near_duplicate_group) for pair in stored]
     fold_of = folds_of(members, job.folds, job.seed)
     data, manifest = judge_data(real, members, fold_of, job.fold, spec, seed)
     places = [place for place, name in enumerate(names) if fold_of[name] == job.fold]
-    return Lesson(data, manifest, [stored[place] for place in places], real.images[places], real.labels[places])
+    held_out = [stored[place] for place in places]
+    return Lesson(data, manifest, held_out, real.images[places], real.labels[places], classes)
 
 
 def _judge_row(

@@ -4,21 +4,21 @@ from PIL import Image
 from torch import Tensor
 
 from segsmith_shared.pairs.contact_sheet import enlarged, overlay, sheet
-from segsmith_shared.storage.pair_arrays import images_of, labels_of
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of
 from segsmith_worker.inpainting.redraw import RedrawResult
 
 CELL_PX = 128
 
 
 def sample_sheet(sources: Tensor, result: RedrawResult) -> bytes:
-    """PNG; one column per sample. `sources` uint8 (B, 4, H, W)."""
+    """PNG; one column per sample. `sources` uint8 (B, 3 + F, H, W)."""
     squares = sources.numpy()
     images = [enlarged(Image.fromarray(image), CELL_PX) for image in images_of(squares)]
     samples = [enlarged(Image.fromarray(image), CELL_PX) for image in images_of(result.images.numpy())]
     labels, regions = result.labels.numpy(), result.redraw_regions.numpy()
     return sheet(
         [
-            [overlay(i, label, region) for i, label, region in zip(images, labels_of(squares), regions, strict=True)],
+            [overlay(*each) for each in zip(images, class_maps_of(squares), regions, strict=True)],
             samples,
             [overlay(sample, label) for sample, label in zip(samples, labels, strict=True)],
         ],

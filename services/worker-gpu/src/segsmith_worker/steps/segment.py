@@ -6,15 +6,16 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from segsmith_shared.database.pairs import pairs_of
+from segsmith_shared.database.pairs import class_names_of, pairs_of
 from segsmith_shared.database.tables import Pair as StoredPair
 from segsmith_shared.database.tables import Sample, SegmentationRun
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import SegmentJobSpec
 from segsmith_shared.storage import checkpoints
-from segsmith_shared.storage.pair_arrays import images_of, labels_of, read_squares
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, read_squares
 from segsmith_shared.vision.features import Interrupted
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
@@ -24,11 +25,19 @@ from segsmith_worker.steps.segmentation_state import EncoderFacts, begun
 
 @dataclass(frozen=True)
 class StoredArm:
-    """The rows an arm reads: real pairs, and per set its accepted samples with the names of their sources."""
+    """The rows an arm reads: real pairs, and per set its accepted samples with the names of their sources.
+
+    All have the classes of the real pairs; no name where there is only one.
+    """
 
     real: Sequence[StoredPair]
     sets: dict[str, list[tuple[Sample, str]]]
     tests: dict[str, list[StoredPair]]
+    class_names: list[str]
+
+    @property
+    def classes(self) -> int:
+        return classes_of(self.class_names)
 
 
 def run(context: StepContext) -> Outcome:
@@ -38,7 +47,7 @@ def run(context: StepContext) -> Outcome:
     with context.reading() as session:
         stored = _stored_arm(session, job)
     data, manifest = _arm_data(context, job, spec, stored)
-    state, encoder = begun(context, spec, job.seed, allow_stand_ins=job.allow_stand_ins)
+    state, encoder = begun(context, spec, job.seed, stored.classes, allow_stand_ins=job.allow_stand_ins)
 
     def on_step(report: training.StepReport) -> bool:
         context.progress(report.step, report.steps, "steps", loss=round(report.loss, 5))
@@ -67,21 +76,21 @@ def _stored_arm(session: Session, job: SegmentJobSpec) -> StoredArm:
         )
         sets[label] = [(sample, name) for sample, name in session.exec(query)]
     tests = {test.name: pairs_of(session, test.pairs) for test in job.tests}
-    return StoredArm(pairs_of(session, job.pairs), sets, tests)
+    return StoredArm(pairs_of(session, job.pairs), sets, tests, class_names_of(session, job.pairs))
 
 
 def _arm_data(
     context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec, stored: StoredArm
 ) -> tuple[SegmentationData, dict[str, Any]]:
     names = [pair.name for pair in stored.real]
-    squares = read_squares(context.objects, stored.real, spec.side_px, job.geometry)
-    real = Pairs(images_of(squares), labels_of(squares), names, names)
+    squares = read_squares(context.objects, stored.real, spec.side_px, job.geometry, stored.classes)
+    real = Pairs(images_of(squares), class_maps_of(squares), names, names)
     sets = []
     for label, samples in stored.sets.items():
         rows, sources = [sample for sample, _ in samples], [name for _, name in samples]
-        squares = read_squares(context.objects, rows, spec.side_px, job.geometry)
+        squares = read_squares(context.objects, rows, spec.side_px, job.geometry, stored.classes)
         own_names = [f"{label}/{source}" for source in sources]
-        sets.append(Pairs(images_of(squares), labels_of(squares), sources, own_names))
+        sets.append(Pairs(images_of(squares), class_maps_of(squares), sources, own_names))
     return prepare_arm(
         real,
         sets,
@@ -117,11 +126,11 @@ def _scores(
     network = training.best_network(state, spec)
     scores = {}
     for name, pairs in stored.tests.items():
-        squares = read_squares(context.objects, pairs, spec.side_px, job.geometry)
+        squares = read_squares(context.objects, pairs, spec.side_px, job.geometry, stored.classes)
         probabilities = training.predict(
             network, images_of(squares), spec, on_step=lambda *_: context.stop_requested() is not None
         )
-        scores[name] = score(probabilities, labels_of(squares)).figures()
+        scores[name] = score(probabilities, class_maps_of(squares), stored.class_names).figures()
     return scores
 
 

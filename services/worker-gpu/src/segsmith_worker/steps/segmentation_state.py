@@ -13,7 +13,7 @@ EncoderFacts = dict[str, Any]
 
 
 def begun(
-    context: StepContext, spec: SegmentationSpec, seed: int, *, allow_stand_ins: bool
+    context: StepContext, spec: SegmentationSpec, seed: int, classes: int, *, allow_stand_ins: bool
 ) -> tuple[training.SegmentationState, EncoderFacts]:
     """The state that `left_off` stored in the last slice, bit for bit, or a new one; and how its encoder began.
 
@@ -28,7 +28,7 @@ def begun(
     if spec.encoder_weights is not None:
         given = pretrained(context.engine, context.objects, spec.encoder_weights, allow_stand_in=allow_stand_ins)
     weights = None if given is None else given.tensors
-    return training.SegmentationState.new(spec, seed, weights), _encoder_facts(spec, given)
+    return training.SegmentationState.new(spec, seed, weights, classes), _encoder_facts(spec, given)
 
 
 def left_off(

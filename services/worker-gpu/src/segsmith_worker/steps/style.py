@@ -18,14 +18,7 @@ from segsmith_shared.plans.specs import GenerationOrder, StyleJobSpec
 from segsmith_shared.plans.styling import StylingSpec, styling_cost
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import seed_for
-from segsmith_shared.storage.pair_arrays import (
-    class_maps_of,
-    images_of,
-    read_image,
-    read_label,
-    read_region,
-    read_squares,
-)
+from segsmith_shared.storage.pair_arrays import read_image, read_label, read_region, read_squares
 from segsmith_shared.versions import code_version
 from segsmith_shared.vision.towers import describe_tower
 from segsmith_worker.device import device_name
@@ -118,13 +111,14 @@ def _make(
     job: StyleJob, model: DiffusionModel, batch: Sequence[Restyling], at_once: AtOnce, on_step: OnStep
 ) -> list[Sample]:
     contents = [each.content for each in batch]
-    squares = read_squares(job.context.objects, contents, model.side_px, job.order.geometry)
-    sources, regions = _sources_and_regions(job, contents)
+    classes = model.preset.network.classes
+    squares = read_squares(job.context.objects, contents, model.side_px, job.order.geometry, classes)
+    sources, source_labels, regions = _sources_and_regions(job, contents, classes)
     result = style(
         model,
         job.towers,
         torch.from_numpy(squares),
-        torch.from_numpy(sources[:, :3]),
+        torch.from_numpy(sources.transpose(0, 3, 1, 2)),
         torch.from_numpy(regions),
         [each.seed for each in batch],
         job.spec.model_copy(update={"batch": at_once.count}),
@@ -136,23 +130,22 @@ def _make(
         images=result.images.permute(0, 2, 3, 1).contiguous().numpy(),
         labels=result.labels.numpy(),
         regions=regions,
-        sources=images_of(sources),
-        source_labels=class_maps_of(sources),
+        sources=sources,
+        source_labels=source_labels,
     )
-    stored = store_samples(job.context.objects, drawn)
+    stored = store_samples(job.context.objects, drawn, classes)
     return [styled_sample(job, each, result, index, stored[index]) for index, each in enumerate(batch)]
 
 
-def _sources_and_regions(job: StyleJob, contents: Sequence[Sample]) -> tuple[ByteArray, BoolArray]:
-    """The sources as the model saw them, uint8 (n, 4, side, side), and what was redrawn of them, bool."""
+def _sources_and_regions(
+    job: StyleJob, contents: Sequence[Sample], classes: int
+) -> tuple[ByteArray, ByteArray, BoolArray]:
+    """The sources as the model saw them, uint8 (n, side, side, 3), their class maps, and what was redrawn, bool."""
     digests = [d for s in contents for d in (s.source_digest, s.source_label_digest, s.region_digest)]
     stored = job.context.objects.get_many(digests)
-    sources, regions = [], []
-    for _ in contents:
-        image, label = read_image(next(stored)), read_label(next(stored))
-        sources.append(np.dstack([image, label * np.uint8(255)]).transpose(2, 0, 1))
-        regions.append(read_region(next(stored)))
-    return np.stack(sources), np.stack(regions)
+    read = [(read_image(next(stored)), read_label(next(stored), classes), read_region(next(stored))) for _ in contents]
+    sources, labels, regions = zip(*read, strict=True)
+    return np.stack(sources), np.stack(labels), np.stack(regions)
 
 
 def styled_sample(job: StyleJob, each: Restyling, result: StyleResult, index: int, stored: StoredSample) -> Sample:
@@ -177,7 +170,7 @@ def styled_sample(job: StyleJob, each: Restyling, result: StyleResult, index: in
         thumbnail_digest=stored.thumbnail,
         overlay_digest=stored.overlay,
         evaluations=styling_cost(job.spec, 1).forwards_per_sample,
-        lesion_fraction=float(label.mean()),
+        lesion_fraction=float((label > 0).mean()),
         lesion_count=count_lesions(label)[0],
         provenance=_provenance(job, content, float(result.label_drift[index])),
     )

@@ -40,7 +40,8 @@ def run(context: StepContext) -> Outcome:
     with context.reading() as session:
         stored = training_pairs(session, spec)
         clusters, cluster_count = clusters_of(session, spec, stored)
-    squares = torch.from_numpy(read_squares(context.objects, stored, preset.network.side_px, spec.geometry))
+    side_px, classes = preset.network.side_px, preset.network.classes
+    squares = torch.from_numpy(read_squares(context.objects, stored, side_px, spec.geometry, classes))
     seed = seed_for(spec.seed, f"train {spec.recipe}", WHOLE if spec.cluster is None else spec.cluster)
     with in_memory("The network with its average and its optimiser"):
         state = _state(context, spec, preset, seed, cluster_count)
