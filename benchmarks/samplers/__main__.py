@@ -113,7 +113,7 @@ def _referee(path: Path, real: PairList) -> torch.nn.Module:
     if not path.exists():
         images = np.ascontiguousarray(real.squares[:, :3].transpose(0, 2, 3, 1))
         network = scoring.trained_segmentation(
-            Pairs(images, real.squares[:, 3] >= 128, real.names, real.names), side_px, seed=1
+            Pairs(images, (real.squares[:, 3] >= 128).astype(np.uint8), real.names, real.names), side_px, seed=1
         )
         save_file(network.state_dict(), path)
     network = segmentation_models.build(scoring.segmentation_spec(side_px), 1)

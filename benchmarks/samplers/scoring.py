@@ -20,7 +20,7 @@ from segsmith_shared.randomness import seed_for
 from segsmith_shared.vision.features import FeatureExtractor
 from segsmith_worker.segmentation import training
 from segsmith_worker.segmentation.arms import Pairs, prepare_arm
-from segsmith_worker.segmentation.scores import Scores, binarise, dice_per_image, score
+from segsmith_worker.segmentation.scores import Scores, class_maps, dice_per_image, score
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.bool_]
@@ -118,7 +118,7 @@ def trained_segmentation(pairs: Pairs, side_px: int, seed: int) -> torch.nn.Modu
 
 def scores_on(network: torch.nn.Module, images: Images, labels: Labels) -> Scores:
     """What a network scores on pairs."""
-    return score(training.predict(network, images, segmentation_spec(images.shape[1])), labels)
+    return score(training.predict(network, images, segmentation_spec(images.shape[1])), labels.astype(np.uint8))
 
 
 def dice_of_learner(drawn: DrawnSet, sources: PairList, yardstick: Yardstick, seed: int) -> dict[str, float] | None:
@@ -127,13 +127,13 @@ def dice_of_learner(drawn: DrawnSet, sources: PairList, yardstick: Yardstick, se
     if len(kept) < FEWEST_PAIRS_TO_LEARN_FROM:
         return None
     names = [sources.names[at] for at in kept]
-    pairs = Pairs(drawn.images[kept], drawn.labels[kept], names, names)
+    pairs = Pairs(drawn.images[kept], drawn.labels[kept].astype(np.uint8), names, names)
     network = trained_segmentation(pairs, drawn.images.shape[1], seed)
     return scores_on(network, yardstick.images, yardstick.labels).figures()
 
 
 def _label_figures(images: Images, labels: Labels, source_labels: Labels, yardstick: Yardstick) -> dict[str, Any]:
-    seen = binarise(training.predict(yardstick.referee, images, segmentation_spec(images.shape[1])))
+    seen = class_maps(training.predict(yardstick.referee, images, segmentation_spec(images.shape[1]))) > 0
     union = (labels | source_labels).sum(axis=(1, 2))
     areas = labels.sum(axis=(1, 2)) / np.maximum(source_labels.sum(axis=(1, 2)), 1)
     return {

@@ -179,7 +179,9 @@ def able() -> SegmentationState:
     spec = preset_named("tiny-cpu").with_overrides(QUICK_JUDGE)
     made = [draw_pair(9, index, SIDE_PX) for index in range(40)]
     names = [str(index) for index in range(len(made))]
-    pairs = Pairs(np.stack([image for image, _ in made]), np.stack([label for _, label in made]), names, names)
+    pairs = Pairs(
+        np.stack([image for image, _ in made]), np.stack([label for _, label in made]).astype(np.uint8), names, names
+    )
     members = [Member(name) for name in names]
     data, _ = judge_data(pairs, members, folds_of(members, 2, 0), 0, spec, seed=0)
     return train(SegmentationState.new(spec, 0), data, spec)

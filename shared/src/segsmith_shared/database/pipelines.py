@@ -32,7 +32,8 @@ class OverlappingTestPairs(InvalidInput):
 def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID | None = None) -> PipelinePlan:
     """The plan of `spec` against the stored pairs; writes nothing.
 
-    Raises what `plan_pipeline` does, NotFound, OverlappingTestPairs, DifferentClasses, and WeightsMissing unless stand-ins are allowed.
+    Raises what `plan_pipeline` does, NotFound, OverlappingTestPairs, DifferentClasses, and WeightsMissing unless
+    stand-ins are allowed.
     """
     sources, class_names = pairs_of(session, spec.pairs), class_names_of(session, spec.pairs)
     _check_classes(session, spec, class_names)

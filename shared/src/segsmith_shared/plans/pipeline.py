@@ -127,8 +127,9 @@ def plan_pipeline(
 ) -> PipelinePlan:
     """The jobs of `spec` on `source_count` pairs; `models` are those that it names. Of `grey` ones, grey are drawn.
 
-    `classes` is how many their labels tell apart. `torch_threads` is the installation's default. Raises UnknownPreset, PresetOverrideRejected, UnknownSet,
-    ModelsDoNotFit or DatasetTooSmall, so that a request that cannot end well never starts.
+    `classes` is how many their labels tell apart. `torch_threads` is the installation's default. Raises UnknownPreset,
+    PresetOverrideRejected, UnknownSet, ModelsDoNotFit or DatasetTooSmall, so that a request that cannot end well never
+    starts.
     """
     threads = spec.torch_threads or torch_threads
     presets = {recipe.name: preset_of(spec, recipe, models, grey=grey, classes=classes) for recipe in spec.recipes}

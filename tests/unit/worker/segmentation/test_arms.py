@@ -22,7 +22,7 @@ SOURCES = [f"s{number:03}" for number in range(50)]
 def pairs(sources: list[str], shade: int) -> Pairs:
     images = np.full((len(sources), 8, 8, 3), shade, dtype=np.uint8)
     images[:, 0, 0, 0] = np.arange(len(sources))
-    return Pairs(images, images[..., 0] > 0, sources, [f"{shade}/{source}" for source in sources])
+    return Pairs(images, (images[..., 0] > 0).astype(np.uint8), sources, [f"{shade}/{source}" for source in sources])
 
 
 def arm(policy: Policy = "pool", *, use_real: bool = True, limit: int | None = None, seed: int = 0) -> SegmentationData:

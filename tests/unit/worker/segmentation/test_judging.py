@@ -16,7 +16,9 @@ SPEC = preset_named("tiny-cpu").with_overrides({"steps": 100, "validate_every_st
 def drawn(first: int, count: int) -> Pairs:
     made = [draw_pair(5, first + index, SPEC.side_px) for index in range(count)]
     names = [f"p{first + index}" for index in range(count)]
-    return Pairs(np.stack([image for image, _ in made]), np.stack([label for _, label in made]), names, names)
+    return Pairs(
+        np.stack([image for image, _ in made]), np.stack([label for _, label in made]).astype(np.uint8), names, names
+    )
 
 
 def members_of(pairs: Pairs, **groups: int) -> list[Member]:

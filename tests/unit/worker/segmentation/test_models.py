@@ -29,7 +29,7 @@ def test_small_presets_run_at_small_sides_and_give_probabilities(name: str, side
 def test_the_papers_network_is_unet_plus_plus_on_se_resnext50() -> None:
     spec = SEGMENTATION_PRESETS["paper-256"]
     with torch.device("meta"):
-        network = models._skeleton(spec)
+        network = models._skeleton(spec, classes=1)
         probabilities = network.eval()(torch.zeros(1, 3, 256, 256))
     assert probabilities.shape == (1, 2, 256, 256)
     assert type(network).__name__ == "UnetPlusPlus"

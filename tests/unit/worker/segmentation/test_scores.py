@@ -15,6 +15,11 @@ Probabilities = NDArray[np.float32]
 Labels = NDArray[np.bool_]
 
 
+def score(probabilities: Probabilities, labels: Labels) -> scores.Scores:
+    """Of one class: probabilities and labels (n, H, W)."""
+    return scores.score(probabilities[:, None], labels.astype(np.uint8))
+
+
 def drawn(seed: int, images: int = 5) -> tuple[Probabilities, Labels]:
     rng = np.random.default_rng(seed)
     labels = rng.random((images, 12, 10)) < rng.random((images, 1, 1))
@@ -29,7 +34,7 @@ def test_hard_scores_equal_those_of_segmentation_models_pytorch(seed: int) -> No
     counts = metrics.get_stats(
         torch.from_numpy(probabilities), torch.from_numpy(labels).long(), mode="binary", threshold=0.5
     )
-    ours = scores.score(probabilities, labels)
+    ours = score(probabilities, labels)
     for ours_value, theirs, reduction in (
         (ours.dice, metrics.f1_score, "micro-imagewise"),
         (ours.iou, metrics.iou_score, "micro-imagewise"),
@@ -52,13 +57,13 @@ def test_the_papers_soft_score_is_the_soft_dice_of_each_image() -> None:
 
 def test_nothing_predicted_where_nothing_is_counts_as_perfect() -> None:
     empty = np.zeros((1, 4, 4), dtype=np.float32)
-    result = scores.score(empty, empty.astype(bool))
+    result = score(empty, empty.astype(bool))
     assert set(result.figures().values()) == {1.0}
 
 
 def test_a_prediction_where_nothing_is_counts_as_nothing() -> None:
     full = np.ones((1, 4, 4), dtype=np.float32)
-    result = scores.score(full, np.zeros((1, 4, 4), dtype=bool))
+    result = score(full, np.zeros((1, 4, 4), dtype=bool))
     assert result.dice == result.iou == result.dice_dataset == 0
 
 
@@ -69,7 +74,7 @@ def test_the_mean_over_images_and_the_pooled_score_differ_where_lesions_do() -> 
     predictions[1] = False
     assert scores.dice(predictions, labels) == 0.5
     assert scores.dice_dataset(predictions, labels) == pytest.approx(200 / 201)
-    assert scores.score(predictions.astype(np.float32), labels).per_image_dice.tolist() == [1, 0]
+    assert score(predictions.astype(np.float32), labels).per_image_dice.tolist() == [1, 0]
 
 
 def test_the_papers_iou_can_exceed_its_soft_dice() -> None:
@@ -77,6 +82,6 @@ def test_the_papers_iou_can_exceed_its_soft_dice() -> None:
     labels = np.zeros((1, 20, 20), dtype=bool)
     labels[0, :10] = True
     probabilities = np.where(labels, 0.6, 0.3).astype(np.float32)
-    result = scores.score(probabilities, labels)
+    result = score(probabilities, labels)
     assert result.iou == 1
     assert result.dice_soft_paper < 0.7

@@ -53,7 +53,7 @@ class DrawnBatch:
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """What batches are drawn from: pairs uint8 (n, 3 + F, H, W), and their clusters (n,) of `cluster_count`, if told."""
+    """What batches are drawn from: pairs uint8 (n, 3 + F, H, W), their clusters (n,) of `cluster_count`, if told."""
 
     pairs: Tensor
     spec: TrainingSpec

@@ -15,6 +15,7 @@ from segsmith_shared.problems import Problem
 from segsmith_worker.diffusion.batches import DrawnBatch, Feed, TrainingPairs
 from segsmith_worker.diffusion.ema import decay_at, update_average
 from segsmith_worker.diffusion.execution import Execution, Gradients
+from segsmith_worker.diffusion.labels import lesions_of
 from segsmith_worker.diffusion.loss import balanced, hybrid_loss, mean_inside
 from segsmith_worker.diffusion.model import CLUSTER_TABLE, clusters_told
 from segsmith_worker.diffusion.schedule import (
@@ -136,10 +137,10 @@ def train(
 ) -> TrainingState:
     """Train in place, whole batches at a time, until at least `until_images_seen`; returns the same state.
 
-    `pairs` is uint8 (n, 3 + F, H, W): red, green, blue, and each class 0 or 255. A batch larger than n goes round the pairs, and
-    images are counted as often as they are seen. `clusters` is each pair's, for a network that is told them; one in
-    `1 / cluster_dropout` images comes without, so that the network also learns "any". `execution` says by which means;
-    of a team every process calls this, and the first one's `on_step` counts. Raises `NonFiniteLoss`,
+    `pairs` is uint8 (n, 3 + F, H, W): red, green, blue, and each class 0 or 255. A batch larger than n goes round the
+    pairs, and images are counted as often as they are seen. `clusters` is each pair's, for a network that is told them;
+    one in `1 / cluster_dropout` images comes without, so that the network also learns "any". `execution` says by which
+    means; of a team every process calls this, and the first one's `on_step` counts. Raises `NonFiniteLoss`,
     `NoTrainingPairs`, `OutOfDeviceMemory`.
     """
     _check_pairs(pairs, preset)
@@ -195,7 +196,8 @@ def batch_losses(
     counted = region
     if preset.training.lesion_balance:
         everywhere = torch.ones_like(x0[:, :1]) if region is None else region
-        counted = balanced((x0[:, PICTURE_CHANNELS:] > 0).any(dim=1, keepdim=True), everywhere, preset.training.lesion_balance)
+        lesions = lesions_of(batch.pairs)[:, None]
+        counted = balanced(lesions, everywhere, preset.training.lesion_balance)
     if schedule is None:
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), preset.diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)

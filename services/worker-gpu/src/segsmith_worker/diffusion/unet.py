@@ -17,9 +17,10 @@ _STARTS_AT_ZERO = ("out.2", "out_layers.3", "proj_out")
 class UNet(nn.Module):
     """Dhariwal and Nichol's U-Net (2021, §3): x (B, C, H, W), times (B,) → (B, out, H, W).
 
-    In and out are the channels of a pair. `region_channel` adds an input that says where to redraw; `learned_range` doubles the outputs; `clusters` of
-    them can be told to it, each by a vector added to the time's, with one vector more for "any" (Ho and Salimans 2022).
-    Built by itself the weights are torch's; `new_network` gives those a training starts from.
+    In and out are the channels of a pair. `region_channel` adds an input that says where to redraw; `learned_range`
+    doubles the outputs; `clusters` of them can be told to it, each by a vector added to the time's, with one vector
+    more for "any" (Ho and Salimans 2022). Built by itself the weights are torch's; `new_network` gives those a training
+    starts from.
     """
 
     def __init__(self, spec: NetworkSpec, *, region_channel: bool, learned_range: bool, clusters: int = 0) -> None:

@@ -51,8 +51,9 @@ class ModelCannotRedraw(InvalidInput):
 class RedrawResult:
     """What became of B sources.
 
-    images uint8 (B, 3, H, W); labels uint8 (B, H, W), class maps; mask_channels float32 (B, F, H, W), as sampled, before
-    a class is read off and opened; redraw_regions bool (B, H, W); rejection_reasons, None where the pair is accepted.
+    images uint8 (B, 3, H, W); labels uint8 (B, H, W), class maps; mask_channels float32 (B, F, H, W), as sampled,
+    before a class is read off and opened; redraw_regions bool (B, H, W); rejection_reasons, None where the pair is
+    accepted.
     """
 
     images: Tensor
@@ -83,8 +84,8 @@ def redraw(
     bit-equal whatever its neighbours, order and worker, on the same thread count. Where memory does not suffice, the
     batch halves, `on_smaller_batch` is told, and the samples are the same up to rounding. `on_evaluation` counts within
     each batch; what it raises ends the run. `clusters`, one per source, is told to a model that was trained to be told.
-    `labels`, class maps uint8 (B, H, W), are those to draw to where `spec.label` says that they are given; the sources' own are.
-    Raises `ModelCannotRedraw`, `OutOfDeviceMemory`.
+    `labels`, class maps uint8 (B, H, W), are those to draw to where `spec.label` says that they are given; the sources'
+    own are. Raises `ModelCannotRedraw`, `OutOfDeviceMemory`.
     """
     _check_model(model, spec)
     model = model.computing_in(spec.precision)

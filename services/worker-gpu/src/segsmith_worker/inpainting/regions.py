@@ -36,8 +36,10 @@ def label_cores(class_map: ByteArray, share: float) -> BoolArray:
     Depth is the distance to the edge of the lesion, or of its class where two touch; the picture's edge is none, so a
     lesion cut off by it stays deep there.
     """
-    cores = [_label_core(class_map == number, share) for number in _classes_in(class_map)]
-    return np.logical_or.reduce([np.zeros(class_map.shape, np.bool_), *cores])
+    cores = np.zeros(class_map.shape, np.bool_)
+    for number in _classes_in(class_map):
+        cores |= _label_core(class_map == number, share)
+    return cores
 
 
 def _label_core(label_mask: BoolArray, share: float) -> BoolArray:

@@ -65,7 +65,7 @@ def agreement_of(
     spec: SegmentationSpec,
     on_step: Callable[[int, int], bool | None] | None = None,
 ) -> Agreement:
-    """How the network's segmentation of uint8 (n, H, W, 3) agrees with class maps uint8 (n, H, W). Raises Interrupted."""
+    """How the network's segmentation of uint8 (n, H, W, 3) agrees with class maps (n, H, W). Raises Interrupted."""
     probabilities = training.predict(network, images, spec, on_step)
     drawn, classes = scores.class_maps(probabilities), probabilities.shape[1]
     dice, iou = (

@@ -35,7 +35,7 @@ class UnknownEncoder(InvalidInput):
 def build(
     spec: SegmentationSpec, seed: int, encoder_weights: Mapping[str, Tensor] | None = None, classes: int = 1
 ) -> nn.Module:
-    """UNet++: normalised images (n, 3, H, W) → probabilities (n, 1 + classes, H, W), background's first, softmax inside.
+    """UNet++: normalised images (n, 3, H, W) → probabilities (n, 1 + F, H, W), background's first, softmax inside.
 
     Initial weights come from `seed` alone; `encoder_weights` (names as in the encoder, a classifier's extra tensors are
     left out) replace the encoder's. Raises UnknownEncoder, EncoderWeightsMismatch.
