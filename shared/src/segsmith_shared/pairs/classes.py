@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from segsmith_shared.pairs.intake import ClassMark
+from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.problems import InvalidInput
 
 MOST_CLASSES = 8

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, UnidentifiedImageError
 
+from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 from segsmith_shared.problems import Problem
 
@@ -117,27 +118,6 @@ class UnknownClass(BadPicture):
 
     title = "A label shows something that is no class"
     advice = "name every value or every colour in --classes, and save labels without loss, as PNG"
-
-
-@dataclass(frozen=True)
-class ClassMark:
-    """How label files show a class: by `value` or by `colour` (#rrggbb). `number` is 1 … F, or 0: background."""
-
-    name: str
-    number: int
-    value: int | None
-    colour: str | None
-
-    @property
-    def sign(self) -> str:
-        """Value or colour as people write it."""
-        return self.colour or str(self.value)
-
-    @property
-    def rgb(self) -> tuple[int, int, int]:
-        """The colour as three levels. Only where the class has one."""
-        red, green, blue = bytes.fromhex(self.sign.removeprefix("#"))
-        return red, green, blue
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from segsmith_shared.pairs import intake
+from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.contact_sheet import overlay
 from segsmith_shared.pairs.lesions import count_lesions
 from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
@@ -34,12 +35,12 @@ class ReadingRequest:
     procedure: str = "corrected"
     maximum_pixels: int = 64_000_000
     encode: bool = True
-    classes: tuple[intake.ClassMark, ...] = ()
+    classes: tuple[ClassMark, ...] = ()
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "ReadingRequest":
         """The request that was sent as JSON."""
-        return cls(**document | {"classes": tuple(intake.ClassMark(**mark) for mark in document["classes"])})
+        return cls(**document | {"classes": tuple(ClassMark(**mark) for mark in document["classes"])})
 
 
 @dataclass(frozen=True)
