@@ -12,6 +12,7 @@ from segsmith.command.tables import fields, moment, table
 from segsmith.packing import archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
+from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Conflict, InvalidInput
 
@@ -51,22 +52,27 @@ def draw(
     pairs: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
     side: Annotated[int, typer.Option(min=16, max=1024, help="Pixels on each side.")] = 96,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    classes: Annotated[int, typer.Option(min=1, max=2, help="Kinds of lesion; two are told apart by labels.")] = 1,
 ) -> Shown:
     """Draw a dataset that looks like endoscopy from afar, to try segsmith without patients' pictures."""
     from PIL import Image
 
-    from segsmith_shared.pairs.drawn import draw_pair
+    from segsmith_shared.pairs.drawn import DRAWN_CLASSES, draw_class_pair, draw_pair
 
     if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmpty(f"{folder} has files in it.", hint="Name a new folder.")
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    if classes > 1:
+        (folder / CLASSES_FILE).write_text(class_list(DRAWN_CLASSES), encoding="utf-8")
+    draw_one = draw_pair if classes == 1 else draw_class_pair
     for index in range(pairs):
-        image, label = draw_pair(seed, index, side)
+        image, label = draw_one(seed, index, side)
         Image.fromarray(image).save(folder / "images" / f"drawn-{index:04d}.png")
         Image.fromarray(label).save(folder / "masks" / f"drawn-{index:04d}.png")
     return Shown(
-        {"folder": folder, "pairs": pairs, "side_px": side, "seed": seed}, f"Drew {pairs} pairs into {folder}."
+        {"folder": folder, "pairs": pairs, "side_px": side, "seed": seed, "classes": classes},
+        f"Drew {pairs} pairs into {folder}.",
     )
 
 

@@ -79,7 +79,7 @@ def checked_classes(documents: Sequence[dict[str, Any]]) -> tuple[ClassSpec, ...
         what = first["msg"].removeprefix("Value error, ")
         where = ".".join(str(part) for part in first["loc"])
         raise WrongClasses(
-            f"{where}: {what}." if where else f"{what.capitalize()}.",
+            f"{where}: {what}." if where else f"{what[:1].upper()}{what[1:]}.",
             hint="E.g. --classes polyp=1,instrument=2 or --classes 'polyp=#ff0000,instrument=#00ff00'",
         ) from error
 

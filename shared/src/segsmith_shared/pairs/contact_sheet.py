@@ -10,9 +10,9 @@ from segsmith_shared.pairs.pair import BoolArray, ByteArray
 
 CLASS_COLOURS = (
     (64, 255, 96),  # green and cyan are what mucosa never is
-    (255, 80, 255),
     (255, 240, 64),
     (80, 112, 255),
+    (255, 80, 255),
     (255, 255, 255),
     (255, 144, 0),
     (160, 64, 255),

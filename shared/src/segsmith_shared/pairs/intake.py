@@ -356,13 +356,13 @@ def _binarised(levels: NDArray[np.int32] | ByteArray, procedure: str, notes: lis
     highest = int(levels.max())
     if highest == 1:
         notes.append("label values 0 and 1 read as background and lesion")
-        return (levels == 1).astype(np.uint8)
+        return np.asarray(levels == 1, np.uint8)
     if procedure == "authors":
-        return (levels > 0).astype(np.uint8)
+        return np.asarray(levels > 0, np.uint8)
     threshold = 128 if highest <= 255 else 128 * 257
     if 0 < highest < threshold:
         raise LabelWithoutThreshold(f"its highest value is {highest}, lesion begins at {threshold}")
-    return (levels >= threshold).astype(np.uint8)
+    return np.asarray(levels >= threshold, np.uint8)
 
 
 def _class_map(picture: Image.Image, classes: Sequence[ClassMark], notes: list[str]) -> ByteArray:
@@ -389,7 +389,9 @@ def _values(picture: Image.Image) -> NDArray[np.int32] | ByteArray:
 def _classes_by_value(values: NDArray[np.int32] | ByteArray, classes: Sequence[ClassMark]) -> ByteArray:
     numbers = np.full(2**16, _UNKNOWN, np.uint8)
     numbers[0] = 0
-    numbers[[each.value for each in classes]] = [each.number for each in classes]
+    for each in classes:
+        if each.value is not None:
+            numbers[each.value] = each.number
     label: ByteArray = numbers[values]
     unknown = values[label == _UNKNOWN]
     if unknown.size:
