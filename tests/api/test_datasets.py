@@ -7,6 +7,7 @@ from hashlib import sha256
 from uuid import UUID, uuid4
 
 from segsmith_shared.database.tables import Origin
+from segsmith_shared.pairs.classes import checked_classes, read_class_list
 from tests.fixtures.api_room import ApiRoom
 
 
@@ -81,6 +82,18 @@ def test_a_version_downloads_as_a_zip_that_unpacks_and_repeats(room: ApiRoom) ->
         assert archive.namelist() == [*expected, "provenance.jsonl"]
         lines = [json.loads(line) for line in archive.read("provenance.jsonl").splitlines()]
     assert [(line["name"], line["origin"]) for line in lines] == [(name, "external") for name in names]
+
+
+def test_a_version_names_its_classes_and_its_zip_lists_them(room: ApiRoom) -> None:
+    version_id = room.version(["a", "b"], class_names=["polyp", "scar"])
+    assert room.client.get(f"/v1/versions/{version_id}").json()["class_names"] == ["polyp", "scar"]
+    content = room.client.get(f"/v1/versions/{version_id}/archive").content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist()[-2:] == ["classes.json", "provenance.jsonl"]
+        classes = read_class_list(archive.read("classes.json").decode())
+    assert classes == checked_classes([{"name": "polyp", "value": 1}, {"name": "scar", "value": 2}])
+    plain = room.version(["a"])
+    assert room.client.get(f"/v1/versions/{plain}").json()["class_names"] == []
 
 
 def test_a_split_by_fractions_repeats_and_covers_every_pair(room: ApiRoom) -> None:

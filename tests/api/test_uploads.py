@@ -7,6 +7,8 @@ from hashlib import sha256
 from random import Random
 from uuid import UUID
 
+import pytest
+
 from segsmith_shared.database.tables import Job, JobKind
 from tests.fixtures.api_room import ApiRoom, upload
 
@@ -137,6 +139,26 @@ def test_import_options_are_checked_before_anything_is_read(room: ApiRoom) -> No
     assert isinstance(errors, list)
     pointers = {error["pointer"] for error in errors}
     assert pointers == {"#/import/options/maximum_pixels", "#/import/options/nonsense"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "pointer", "words"),
+    [
+        ([{"name": "polyp", "value": -1}], "#/import/options/classes/0/value", "greater than or equal to 0"),
+        ([{"name": "polyp"}, {"name": "tool"}], "#/import/options/classes", "each class a value"),
+        ([{"name": f"c{n}", "value": n} for n in range(9)], "#/import/options/classes", "9 classes"),
+    ],
+)
+def test_classes_of_an_import_are_checked_before_anything_is_read(
+    room: ApiRoom, classes: list[dict[str, object]], pointer: str, words: str
+) -> None:
+    begun = upload(room, ARCHIVE)
+    status, problem = close(room, begun["id"], options={"classes": classes})
+    assert status == 422
+    errors = problem["errors"]
+    assert isinstance(errors, list)
+    assert [error["pointer"] for error in errors] == [pointer]
+    assert words in errors[0]["detail"]
 
 
 def test_an_archive_beyond_the_limit_is_refused_before_it_is_sent(room: ApiRoom) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,39 @@ def test_a_folder_becomes_a_version_and_what_is_wrong_with_it_is_told(
     home = segsmith("set", "download", version, "--output", tmp_path / "home.zip", "--json").document
     assert home["pairs"] == 6
     assert Path(home["file"]).stat().st_size == home["size_bytes"]
+
+
+def test_labels_of_two_classes_go_up_and_come_home_the_same(
+    segsmith: Segsmith, room: EngineRoom, tmp_path: Path
+) -> None:
+    folder, home = tmp_path / "two", tmp_path / "home"
+    assert segsmith("dataset", "draw", folder, "--pairs", "4", "--side", "48", "--classes", "2").exit_code == 0
+    room.service("segsmith_evaluator")
+    up = segsmith("dataset", "upload", folder, "--json").document
+    assert up["version"]["class_names"] == ["polyp", "scar"]
+    zipped = segsmith("set", "download", up["version"]["id"], "--output", tmp_path / "home.zip", "--json").document
+    with zipfile.ZipFile(zipped["file"]) as archive:
+        archive.extractall(home)
+    again = segsmith("dataset", "upload", home, "--json").document
+    assert again["version"]["class_names"] == ["polyp", "scar"]
+    assert again["version"]["digest"] == up["version"]["digest"]
+    other = segsmith("dataset", "upload", home, "--classes", "scar=2,polyp=1", "--json").document
+    assert other["version"]["class_names"] == ["scar", "polyp"]
+    assert other["version"]["digest"] != up["version"]["digest"]
+
+
+def test_a_run_reads_its_pairs_and_its_test_sets_by_the_same_classes(
+    segsmith: Segsmith, room: EngineRoom, tmp_path: Path
+) -> None:
+    for name in ("two", "held"):
+        segsmith("dataset", "draw", tmp_path / name, "--pairs", "4", "--side", "48", "--classes", "2")
+        (tmp_path / name / "classes.json").unlink()
+    room.service("segsmith_evaluator")
+    said = segsmith("run", "two", "--test", "held=held", "--classes", "polyp,scar", "--stand-ins", "--no-watch")
+    assert said.exit_code == 0, said.stderr
+    datasets = segsmith("dataset", "list", "--json").document
+    shown = [segsmith("dataset", "show", dataset["id"], "--json").document for dataset in datasets]
+    assert [each["versions"][0]["class_names"] for each in shown] == [["polyp", "scar"]] * 2
 
 
 def test_an_upload_that_broke_off_goes_on_with_what_is_missing(
@@ -208,6 +242,9 @@ def test_the_embedded_stack_of_this_folder_is_found(
         ("run", ".", "--preset", "no-such-preset"),
         ("run", ".", "--set", "training.batch=-1"),
         ("run", ".", "--segmentation-preset", "no-such-preset"),
+        ("run", ".", "--classes", "polyp=1,polyp=2"),
+        ("dataset", "check", ".", "--classes", "polyp=red"),
+        ("dataset", "upload", ".", "--classes", "a,b,c,d,e,f,g,h,i"),
         ("dataset", "check", "."),
         ("dataset", "split", uuid4(), "--fraction", "train"),
         ("pipeline", "submit", "no-such-file.json"),

@@ -1,5 +1,6 @@
 """The evaluate job over real Postgres and S3: copies planted in a set are named, shown and, where asked, left out."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -45,10 +46,10 @@ GIVEN_BACK, TAKEN, TAKEN_FROM = 2, 5, 6
 class Made:
     """A closed set Diff-1: honest redraws, one that gives its source back, and one that shows another's lesion."""
 
-    def __init__(self, engine: Engine, objects: ObjectStore) -> None:
+    def __init__(self, engine: Engine, objects: ObjectStore, class_names: Sequence[str] = ()) -> None:
         self.engine, self.objects = engine, objects
-        self.version_id = drawn_version(engine, objects, SOURCES, SIDE_PX)
-        self.test_id = drawn_version(engine, objects, 8, SIDE_PX, seed=1)
+        self.version_id = drawn_version(engine, objects, SOURCES, SIDE_PX, class_names=class_names)
+        self.test_id = drawn_version(engine, objects, 8, SIDE_PX, seed=1, class_names=class_names)
         preset = preset_named("tiny-cpu").model_dump(mode="json")
         preset["network"]["side_px"] = SIDE_PX
         pipeline, dataset = Pipeline(name="trial"), Dataset(name="sets")
@@ -210,6 +211,23 @@ def test_where_asked_near_copies_leave_the_set_and_are_counted_by_reason(made: M
         kept = [f"drawn-{place:04}~1" for place in range(SOURCES) if place not in (GIVEN_BACK, TAKEN)]
         assert names_of(session, version.id) == kept
         assert len(names_of(session, unchecked)) == SOURCES  # a version never changes
+
+
+def test_a_set_of_two_classes_is_measured_like_one_and_each_of_its_versions_names_them(
+    made: Made, settings: Settings, engine: Engine, object_store: ObjectStore
+) -> None:
+    _, plain = evaluated(made, settings, drop_near_copies=True)
+    of_classes = Made(engine, object_store, ("polyp", "scar"))
+    _, metrics = evaluated(of_classes, settings, drop_near_copies=True)
+    assert metrics == plain
+    with session_scope(engine) as session:
+        versions = session.exec(select(DatasetVersion).where(DatasetVersion.origin == "synthetic")).all()
+        assert sorted((v.label, v.class_names) for v in versions) == [
+            ("Diff-1", []),
+            ("Diff-1", ["polyp", "scar"]),
+            ("Diff-1 (checked)", []),
+            ("Diff-1 (checked)", ["polyp", "scar"]),
+        ]
 
 
 def test_a_stopped_evaluation_leaves_the_set_as_it_is(made: Made, settings: Settings) -> None:

@@ -29,11 +29,13 @@ from segsmith_shared.database.tables import (
 from segsmith_shared.jobs import plan, states
 from segsmith_shared.jobs.bell import ring
 from segsmith_shared.pairs.checking import ImportReport
+from segsmith_shared.pairs.classes import class_list
 from segsmith_shared.plans.pipeline import PlannedJob
 from segsmith_shared.plans.specs import ImportSpec
 from segsmith_shared.storage.objects import Digest, ObjectStore
+from segsmith_shared.storage.pair_arrays import read_label
 from tests.fixtures.engine_room import EngineRoom
-from tests.fixtures.pair_folders import blank_png, draw_folder, plant
+from tests.fixtures.pair_folders import blank_png, draw_class_folder, draw_folder, plant
 
 PART_BYTES = 100_000
 
@@ -141,6 +143,40 @@ def test_an_archive_with_bad_files_becomes_a_version_of_the_good_ones(imports: I
     assert artifacts["import-report.txt"].decode() == report.in_words() + "\n"
     assert ImportReport.model_validate_json(artifacts["import-report.json"]) == report
     assert picture(artifacts["import-sheet.png"]).shape[2] == 3
+
+
+def test_labels_of_two_classes_are_stored_as_they_are_and_the_version_names_both(
+    imports: Imports, tmp_path: Path
+) -> None:
+    names = draw_class_folder(tmp_path / "set", 5)
+    (tmp_path / "set" / "classes.json").write_text(class_list(["polyp", "scar"]), encoding="utf-8")
+    upload = imports.upload(packed(tmp_path / "set"))
+    imports.room.service("tests.fixtures.import_worker")
+
+    listed = imports.version(imports.finish(upload))
+    given = [{"name": "bleeding", "value": 2}, {"name": "polyp", "value": 1}]
+    named = imports.version(imports.finish(upload, options={"classes": given}))
+
+    assert (listed.class_names, named.class_names) == (["polyp", "scar"], ["bleeding", "polyp"])
+    for pairs, values in ((imports.pairs(listed), (0, 1, 2)), (imports.pairs(named), (0, 2, 1))):
+        for name, pair in zip(names, pairs, strict=True):
+            label = read_label(imports.objects.get_bytes(Digest(pair.label_digest)), classes=2)
+            truth = picture((tmp_path / "set" / "masks" / f"{name}.png").read_bytes())
+            assert np.array_equal(label, np.array(values)[truth])
+            assert pair.lesion_fraction == (truth > 0).mean()
+    report = ImportReport.model_validate(listed.report)
+    assert report.class_names == ["polyp", "scar"]
+
+
+def test_a_list_of_classes_with_a_fault_fails_the_import_with_its_reason(imports: Imports, tmp_path: Path) -> None:
+    draw_class_folder(tmp_path / "set", 2)
+    (tmp_path / "set" / "classes.json").write_text('{"classes": [{"name": "polyp", "value": 99999}]}')
+    imports.room.service("tests.fixtures.import_worker")
+    job = imports.finish(imports.upload(packed(tmp_path / "set")))
+    assert job.status == JobStatus.FAILED
+    assert job.problem is not None
+    assert "65535" in job.problem["detail"]
+    assert imports.versions() == []
 
 
 def test_equal_archives_give_equal_digests_and_rising_numbers(imports: Imports, tmp_path: Path) -> None:

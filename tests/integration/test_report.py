@@ -35,9 +35,10 @@ from segsmith_shared.database.tables import (
 )
 from segsmith_shared.jobs import states
 from segsmith_shared.jobs.context import Finished, StepContext, Stopped, StopReason
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.import_report import Counts, ImportReport
-from segsmith_shared.pairs.intake import png_bytes
+from segsmith_shared.pairs.intake import png_bytes, stored_label_bytes
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import NamedPart, PartRef, PipelineSpec
 from segsmith_shared.problems import NotFound
@@ -52,16 +53,18 @@ SOURCES, TESTS = 6, 2
 class Left:
     """What a pipeline left behind, written row by row; a test leaves out what should be missing."""
 
-    def __init__(self, engine: Engine, objects: ObjectStore) -> None:
+    def __init__(self, engine: Engine, objects: ObjectStore, class_names: Sequence[str] = ()) -> None:
         self.engine = engine
         self.objects = objects
         self.preset = preset_named("tiny-cpu").model_dump(mode="json")
+        self.classes = classes_of(class_names)
         self.dataset = Dataset(name="polyps & <friends>")
         self.version = DatasetVersion(
             dataset_id=self.dataset.id,
             number=1,
             pair_count=SOURCES + TESTS,
             digest="aa" * 32,
+            class_names=list(class_names),
             report=ImportReport(
                 layout="images-masks", layout_because="of its folders", counts=Counts(files=16, accepted=8)
             ).model_dump(mode="json"),
@@ -178,7 +181,8 @@ class Left:
             ),
         )
 
-    def study(self) -> None:
+    def study(self, **further: float) -> None:
+        """Three arms of three seeds, with `further` scores of each."""
         for place, arm in enumerate(("real", "synthetic", "real + synthetic")):
             for seed in range(3):
                 self.store(
@@ -188,7 +192,7 @@ class Left:
                         arm=arm,
                         seed=2**62 + seed,
                         parameters={"steps": 160, "training_pairs": 6 + place, "encoder": "tiny"},
-                        scores={"held-out": {"iou": 0.5 + 0.1 * place + 0.01 * seed, "dice": 0.6}},
+                        scores={"held-out": {"iou": 0.5 + 0.1 * place + 0.01 * seed, "dice": 0.6, **further}},
                         checkpoint_digest="dd" * 32,
                     )
                 )
@@ -214,8 +218,9 @@ class Left:
         )
 
     def _sample(self, job: Job, generation: Generation, model: Model, index: int) -> Sample:
-        source, source_label = draw_pair(1, index, SIDE_PX)
-        image, label = draw_pair(1, index + 100, SIDE_PX)
+        source, source_lesion = draw_pair(1, index, SIDE_PX)
+        image, lesion = draw_pair(1, index + 100, SIDE_PX)
+        source_label, label = (each * np.uint8(1 + index % self.classes) for each in (source_lesion, lesion))
         accepted = index < SOURCES - 1
         return Sample(
             generation_id=generation.id,
@@ -228,17 +233,20 @@ class Left:
             accepted=accepted,
             rejection_reason=None if accepted else "empty_label",
             image_digest=self._stored(image),
-            label_digest=self._stored(label if accepted else np.zeros_like(label)),
-            region_digest=self._stored(grown(source_label, 3)),
+            label_digest=self._stored_label(label if accepted else np.zeros_like(label)),
+            region_digest=self._stored(grown(source_lesion, 3)),
             thumbnail_digest=self.pairs[index].thumbnail_digest,
             overlay_digest=self.pairs[index].overlay_digest,
             source_digest=self._stored(source),
-            source_label_digest=self._stored(source_label),
+            source_label_digest=self._stored_label(source_label),
             evaluations=20,
-            lesion_fraction=float(label.mean()),
+            lesion_fraction=float(lesion.mean()),
             lesion_count=1,
             provenance={"code_version": "0.1.0+abc"},
         )
+
+    def _stored_label(self, label: NDArray[np.uint8]) -> str:
+        return self.objects.put_bytes(stored_label_bytes(label, self.classes))
 
     def _stored(self, pixels: NDArray[Any], kind: str = "PNG") -> str:
         buffer = io.BytesIO()
@@ -298,6 +306,29 @@ def test_a_whole_pipeline_becomes_a_page_a_sheet_and_its_figures(left: Left, set
     assert mixed is not None
     assert mixed.estimate.value == pytest.approx(0.2)
     assert mixed.estimate.n == 3
+
+
+def test_a_run_on_two_classes_names_outlines_and_measures_each(
+    engine: Engine, object_store: ObjectStore, settings: Settings
+) -> None:
+    plain, left = Left(engine, object_store), Left(engine, object_store, ("polyp", "scar"))
+    for each in (plain, left):
+        each.set(each.models(each.clusters()))
+    left.study(**{"iou[polyp]": 0.7, "dice[polyp]": 0.8, "iou[scar]": 0.3, "iou[no such class]": 0.9})
+    files = reported(left, settings)
+    page = files["report.html"].decode()
+    assert "--label: #fff040" in page
+    assert "Class by class." in page
+    facts = Facts.model_validate_json(files["report.json"])
+    assert facts.training.class_names == ("polyp", "scar")
+    assert facts.sets[0].labels == Facts.model_validate_json(reported(plain, settings)["report.json"]).sets[0].labels
+    study = facts.segmentation
+    assert study is not None
+    assert (study.class_names, study.metrics) == (("polyp", "scar"), ("dice", "iou"))
+    assert {score.metric for score in study.scores} == {"dice", "iou", "iou[polyp]", "dice[polyp]", "iou[scar]"}
+    scar = study.score("real", "held-out", "iou[scar]")
+    assert scar is not None
+    assert scar.estimate.value == pytest.approx(0.3)
 
 
 def test_what_the_quality_gate_found_is_told_and_its_sheet_lies_beside_the_page(left: Left, settings: Settings) -> None:

@@ -70,6 +70,7 @@ class Version(Answer):
     origin: str
     pair_count: int
     digest: str
+    class_names: list[str] = Field(default_factory=list)
     provenance: dict[str, Any] = Field(default_factory=dict)
     created_by_job_id: UUID | None = None
     created_at: datetime

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segsmith_shared.pairs.drawn import draw_pair, recover_lesion
+from segsmith_shared.pairs.drawn import draw_class_pair, draw_pair, recover_classes, recover_lesion
 
 
 def test_the_label_of_every_drawn_pair_can_be_read_back_from_its_colours() -> None:
@@ -28,3 +28,16 @@ def test_lesions_vary_in_size_and_place() -> None:
     assert areas.min() > 0.02
     assert areas.max() > 4 * areas.min()
     assert columns.std() > 3
+
+
+def test_both_classes_of_a_drawn_pair_can_be_read_back_from_its_colours() -> None:
+    seen = set()
+    for index in range(40):
+        image, label = draw_class_pair(3, index, 48)
+        recovered = recover_classes(image)
+        seen.add(tuple(np.unique(label)))
+        for number in (1, 2):
+            agreed = ((label == number) & (recovered == number)).sum()
+            missed = ((label == number) ^ (recovered == number)).sum()
+            assert 2 * agreed >= 0.85 * (2 * agreed + missed) or missed < 12
+    assert seen == {(0, 1), (0, 2), (0, 1, 2)}

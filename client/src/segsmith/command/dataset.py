@@ -6,12 +6,13 @@ from uuid import UUID
 
 import typer
 
-from segsmith.command.importing import import_pairs, read_ids, upload_archive
+from segsmith.command.importing import import_options, import_pairs, read_ids, upload_archive
 from segsmith.command.invocation import Invocation, Shown, application, command
 from segsmith.command.tables import fields, moment, table
 from segsmith.packing import archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
+from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Conflict, InvalidInput
 
@@ -19,6 +20,13 @@ app = application("Check, draw, upload and divide datasets.")
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of images and masks.")]
 IdsOption = Annotated[Path | None, typer.Option(help="Text file of pair names, one per line: only these.")]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What labels tell apart: polyp=1,instrument=2, or colours: 'polyp=#ff0000,instrument=#00ff00'."
+        " A classes.json in the folder does the same."
+    ),
+]
 VersionArgument = Annotated[UUID, typer.Argument(help="Id of a version.")]
 
 
@@ -29,11 +37,11 @@ class FolderNotEmpty(Conflict):
 
 
 @command(app, "check", online=False)
-def check(here: Invocation, folder: FolderArgument, ids: IdsOption = None) -> Shown:
+def check(here: Invocation, folder: FolderArgument, ids: IdsOption = None, classes: ClassesOption = None) -> Shown:
     """Say what an import of the folder would find. Needs no server; exit code 1 when nothing in it is usable."""
     if not folder.is_dir():
         raise FolderNotFound(f"{folder} is no folder.")
-    report = report_on(here, folder, ids)
+    report = report_on(here, folder, ids, classes)
     return Shown(report, report.in_words(), exit_code=0 if report.accepted else 1)
 
 
@@ -44,22 +52,27 @@ def draw(
     pairs: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
     side: Annotated[int, typer.Option(min=16, max=1024, help="Pixels on each side.")] = 96,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    classes: Annotated[int, typer.Option(min=1, max=2, help="Kinds of lesion; two are told apart by labels.")] = 1,
 ) -> Shown:
     """Draw a dataset that looks like endoscopy from afar, to try segsmith without patients' pictures."""
     from PIL import Image
 
-    from segsmith_shared.pairs.drawn import draw_pair
+    from segsmith_shared.pairs.drawn import DRAWN_CLASSES, draw_class_pair, draw_pair
 
     if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmpty(f"{folder} has files in it.", hint="Name a new folder.")
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    if classes > 1:
+        (folder / CLASSES_FILE).write_text(class_list(DRAWN_CLASSES), encoding="utf-8")
+    draw_one = draw_pair if classes == 1 else draw_class_pair
     for index in range(pairs):
-        image, label = draw_pair(seed, index, side)
+        image, label = draw_one(seed, index, side)
         Image.fromarray(image).save(folder / "images" / f"drawn-{index:04d}.png")
         Image.fromarray(label).save(folder / "masks" / f"drawn-{index:04d}.png")
     return Shown(
-        {"folder": folder, "pairs": pairs, "side_px": side, "seed": seed}, f"Drew {pairs} pairs into {folder}."
+        {"folder": folder, "pairs": pairs, "side_px": side, "seed": seed, "classes": classes},
+        f"Drew {pairs} pairs into {folder}.",
     )
 
 
@@ -99,10 +112,12 @@ def upload(
     dataset: Annotated[UUID | None, typer.Option(help="Id of the dataset; a new one unless given.")] = None,
     resume: Annotated[UUID | None, typer.Option(help="Id of an upload that broke off.")] = None,
     ids: IdsOption = None,
+    classes: ClassesOption = None,
     label: Annotated[str, typer.Option(help="What to call the version.")] = "",
     external: Annotated[bool, typer.Option("--external", help="Pairs somebody else synthesised.")] = False,
 ) -> Shown:
     """Upload a folder, import it and print what the import found."""
+    options = import_options(ids, classes)
     archive = archive_of(folder)
     begun = here.client.uploads.get(resume) if resume else None
     if begun is None:
@@ -115,7 +130,7 @@ def upload(
         archive,
         label=label,
         origin="external" if external else "real",
-        options={"ids": read_ids(ids)} if ids else {},
+        options=options,
     )
     imported = import_pairs(here, job)
     words = f"{imported.report.in_words()}\n\nVersion {imported.version.id} of dataset {imported.version.dataset_id}"
@@ -146,12 +161,12 @@ def split(
     return Shown(made, fields({"split": made.id, **made.counts}))
 
 
-def report_on(here: Invocation, folder: Path, ids: Path | None) -> ImportReport:
+def report_on(here: Invocation, folder: Path, ids: Path | None, classes: str | None) -> ImportReport:
     """Check a folder, telling on stderr how far it is."""
     # picture libraries take a second to load, which only this command should cost
     from segsmith_shared.pairs.checking import CheckOptions, check_folder
 
-    options = CheckOptions(ids=read_ids(ids) if ids else None)
+    options = CheckOptions.model_validate(import_options(ids, classes))
     with here.progress.status("reading …") as status:
         return check_folder(folder, options, lambda done, total: status.update(f"reading {done} of {total}"))
 

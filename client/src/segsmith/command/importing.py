@@ -15,6 +15,7 @@ from segsmith.packing import Archive
 from segsmith.problems import FolderNotFound
 from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
+from segsmith_shared.pairs.classes import checked_classes
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Problem
 
@@ -81,6 +82,28 @@ def wait_for(here: Invocation, job: Job) -> Job:
         detail = f"{problem.title}: {problem.detail}" if problem else f"{job.name or job.kind} is {ended.status}."
         raise JobDidNotSucceed(detail, hint=problem.hint if problem else "")
     return ended
+
+
+def import_options(ids: Path | None, classes: str | None) -> dict[str, Any]:
+    """The options of an import as plain values, only those given. Raises FolderNotFound, WrongClasses."""
+    given: dict[str, Any] = {}
+    if ids is not None:
+        given["ids"] = read_ids(ids)
+    if classes is not None:
+        given["classes"] = parse_classes(classes)
+    return given
+
+
+def parse_classes(text: str) -> list[dict[str, Any]]:
+    """`polyp=1,instrument=2`, `polyp=#ff0000,…`, or names alone, which are the values 1, 2 …. Raises WrongClasses."""
+    entries = [entry.partition("=") for entry in text.split(",")]
+    if not any(equals for _, equals, _ in entries):
+        entries = [(name, "=", str(value)) for value, (name, _, _) in enumerate(entries, start=1)]
+    classes = [
+        {"name": name.strip(), "colour" if sign.strip().startswith("#") else "value": sign.strip() or None}
+        for name, _, sign in entries
+    ]
+    return [each.model_dump(exclude_none=True) for each in checked_classes(classes)]
 
 
 def read_ids(file: Path) -> list[str]:

@@ -76,6 +76,7 @@ class RunOptions:
     quality_gate: bool = False
     minimum_agreement_quantile: float | None = None
     judge_preset: str = "tiny-cpu"
+    label_classes: str | None = None
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:

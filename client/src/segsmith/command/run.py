@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import typer
 
-from segsmith.command.dataset import FolderArgument, IdsOption, report_on
-from segsmith.command.importing import Imported, import_pairs, read_ids, upload_archive
+from segsmith.command.dataset import ClassesOption, FolderArgument, IdsOption, report_on
+from segsmith.command.importing import Imported, import_options, import_pairs, upload_archive
 from segsmith.command.invocation import Invocation, Shown, command
 from segsmith.command.pipeline import plan_in_words, shown_results
 from segsmith.command.request import (
@@ -41,6 +41,7 @@ def run(
     here: Invocation,
     folder: FolderArgument,
     ids: IdsOption = None,
+    classes: ClassesOption = None,
     test: Annotated[list[str] | None, typer.Option(help="Held-out pairs NAME=FOLDER[:IDS]; repeat for more.")] = None,
     test_fraction: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share to hold out where no --test is given.")
@@ -133,6 +134,7 @@ def run(
         quality_gate=quality_gate,
         minimum_agreement_quantile=minimum_agreement_quantile,
         judge_preset=judge_preset,
+        label_classes=classes,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)
@@ -149,6 +151,7 @@ def run(
 
 def _check_before_sending(options: RunOptions, tests: Sequence[HeldOutFolder], test_fraction: float) -> None:
     """Meet wrong options before minutes of upload, on stand-in identities. Raises InvalidInput."""
+    import_options(None, options.label_classes)
     pipeline_spec(options, *_stand_ins(tests, test_fraction))
 
 
@@ -167,7 +170,7 @@ def _plan(
     test_fraction: float,
 ) -> Shown:
     """The graph and the cost, from what an offline check of the folder accepts."""
-    accepted = report_on(here, folder, ids).accepted
+    accepted = report_on(here, folder, ids, options.label_classes).accepted
     sources = accepted if tests else round(accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
     named = [*options.models, *([options.start_from] if options.start_from else [])]
@@ -191,10 +194,12 @@ def _bring_pairs(
     test_fraction: float,
 ) -> tuple[PartRef, list[NamedPart]]:
     """Upload and import the pairs and every test set, or hold a share of the pairs out."""
-    imported = _import(here, folder, ids, options.name)
+    imported = _import(here, folder, ids, options, options.name)
     version_id = imported.version.id
     if tests:
-        brought = [(test.name, _import(here, test.folder, test.ids, f"{options.name}: {test.name}")) for test in tests]
+        brought = [
+            (test.name, _import(here, test.folder, test.ids, options, f"{options.name}: {test.name}")) for test in tests
+        ]
         named = [NamedPart(name=name, pairs=PartRef(version_id=each.version.id)) for name, each in brought]
         return PartRef(version_id=version_id), named
     if not test_fraction:
@@ -206,10 +211,10 @@ def _bring_pairs(
     return PartRef(version_id=version_id, split_id=split.id, part=TRAIN), [NamedPart(name=TEST, pairs=held_out)]
 
 
-def _import(here: Invocation, folder: Path, ids: Path | None, dataset_name: str) -> Imported:
+def _import(here: Invocation, folder: Path, ids: Path | None, options: RunOptions, dataset_name: str) -> Imported:
     archive = PackedFolder(folder)
     upload = here.client.uploads.begin(here.client.datasets.create(dataset_name).id, archive)
-    import_options = {"ids": read_ids(ids)} if ids else {}
-    imported = import_pairs(here, upload_archive(here, upload, archive, options=import_options))
+    wanted = import_options(ids, options.label_classes)
+    imported = import_pairs(here, upload_archive(here, upload, archive, options=wanted))
     here.note(imported.report.in_words())
     return imported

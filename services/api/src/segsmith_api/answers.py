@@ -98,6 +98,7 @@ class VersionAnswer(Answer):
     origin: str
     pair_count: int
     digest: str
+    class_names: list[str] = Field(description="of label values 1, 2 …; empty where labels are lesion or not")
     provenance: Document
     created_by_job_id: UUID | None
     created_at: datetime

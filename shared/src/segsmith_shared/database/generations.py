@@ -159,6 +159,7 @@ def _close_set(session: Session, generation: Generation, index: int, samples: li
         origin=Origin.SYNTHETIC,
         pair_count=len(accepted),
         digest=_digest(accepted),
+        class_names=session.get_one(DatasetVersion, generation.source_version_id).class_names,
         report=_counts(samples),
         provenance={
             "generation_id": str(generation.id),

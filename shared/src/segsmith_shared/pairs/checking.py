@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from segsmith_shared.pairs.classes import CLASSES_FILE, Classes, ClassSpec, marks_of, names_of, read_class_list
 from segsmith_shared.pairs.formats import Candidate, FoundFile, Matching, find_files, recognise
-from segsmith_shared.pairs.import_report import Counts, Finding, ImportReport, Severity, Spread, Statistics
+from segsmith_shared.pairs.import_report import ClassCount, Counts, Finding, ImportReport, Severity, Spread, Statistics
 from segsmith_shared.pairs.intake import PICTURE_SUFFIXES
 from segsmith_shared.pairs.limited import ProcessLimits
 from segsmith_shared.pairs.near_duplicates import COLOUR_SIMILARITY, Look, joined_groups, near_duplicate_pairs
@@ -41,6 +42,10 @@ class CheckOptions(BaseModel):
     ids: list[str] | None = Field(None, description="only these pairs, by name; an ids.txt in the folder does the same")
     include: list[str] = Field(default_factory=list, description="only files whose path matches one, e.g. data_C*/*")
     procedure: Literal["corrected", "authors"] = Field("corrected", description="labels at ≥ 128, or at > 0")
+    classes: Classes | None = Field(
+        None,
+        description="values or colours of labels that tell classes apart; a classes.json in the folder does the same",
+    )
     empty_labels: Literal["reject", "keep"] = "reject"
     maximum_pixels: int = Field(64_000_000, ge=1, le=400_000_000)
     near_duplicate_similarity: float = Field(COLOUR_SIMILARITY, ge=0.5, le=1)
@@ -74,7 +79,7 @@ def check_folder(
     check = _Check(options or CheckOptions())
     candidates = check.candidates_of(find_files(root))
     with PairReaders(workers or min(MOST_READERS, len(os.sched_getaffinity(0))), _limits_for(check.options)) as readers:
-        requests = (_request(check.options, candidate, encode=on_pair is not None) for candidate in candidates)
+        requests = (_request(check, candidate, encode=on_pair is not None) for candidate in candidates)
         for done, (candidate, outcome) in enumerate(zip(candidates, readers.read(requests), strict=True), start=1):
             accepted = check.take(candidate, outcome)
             if on_pair is not None and accepted is not None and accepted.encoded is not None:
@@ -89,13 +94,14 @@ def _limits_for(options: CheckOptions) -> ProcessLimits:
     return ProcessLimits(memory_bytes=2**29 + 16 * options.maximum_pixels)
 
 
-def _request(options: CheckOptions, candidate: Candidate, *, encode: bool) -> ReadingRequest:
+def _request(check: "_Check", candidate: Candidate, *, encode: bool) -> ReadingRequest:
     return ReadingRequest(
         image_path=str(candidate.image.location),
         label_path=str(candidate.label.location),
-        procedure=options.procedure,
-        maximum_pixels=options.maximum_pixels,
+        procedure=check.options.procedure,
+        maximum_pixels=check.options.maximum_pixels,
         encode=encode,
+        classes=marks_of(check.classes),
     )
 
 
@@ -108,6 +114,7 @@ class _Accepted:
     lesion_fraction: float
     lesion_count: int
     largest_lesion_fraction: float
+    class_pixels: list[int]
     image_digest: str
     label_digest: str
     grey: bool
@@ -121,9 +128,11 @@ class _Check:
     findings: list[Finding] = field(default_factory=list)
     accepted: list[_Accepted] = field(default_factory=list)
     matching: Matching | None = None
+    classes: tuple[ClassSpec, ...] = ()
 
     def candidates_of(self, files: Sequence[FoundFile]) -> list[Candidate]:
-        """The pairs to read; what the names alone tell is noted."""
+        """The pairs to read; what the names alone tell is noted. Raises WrongClasses."""
+        self.classes = self.options.classes or self._classes_of_folder(files)
         chosen = [file for file in files if self._included(file)]
         self.counts.files = len(files)
         self.matching = recognise(chosen)
@@ -184,16 +193,36 @@ class _Check:
         return [candidate for candidate in candidates if candidate in listed]
 
     def _ids_of_folder(self, files: Sequence[FoundFile]) -> list[str] | None:
-        lists = [file for file in files if file.path.name.lower() == IDS_FILE]
+        listing = self._listing(files, IDS_FILE)
+        if listing is None:
+            return None
+        self._find("note", "list-used", listing.path, "only the pairs it lists are used")
+        lines = _text(listing).splitlines()
+        return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+
+    def _classes_of_folder(self, files: Sequence[FoundFile]) -> tuple[ClassSpec, ...]:
+        """Those of the folder's own `classes.json`; none where it has none that is ours."""
+        listing = self._listing(files, CLASSES_FILE)
+        if listing is None:
+            return ()
+        classes = read_class_list(_text(listing))
+        if classes is None:
+            what = "not read: it has no list of `classes`, so that labels are read as lesion or not"
+            self._find("warning", "classes-not-read", listing.path, what, "give the classes otherwise")
+            return ()
+        self._find("note", "classes-used", listing.path, "labels are read by the classes that it lists")
+        return classes
+
+    def _listing(self, files: Sequence[FoundFile], name: str) -> FoundFile | None:
+        """The folder's own file of this name that lies highest."""
+        lists = [file for file in files if file.path.name.lower() == name]
         if not lists:
             return None
         shallowest = min(lists, key=lambda file: len(file.folders))
         if shallowest.location.stat().st_size > MAXIMUM_LIST_BYTES:
-            self._find("warning", "list-too-large", shallowest.path, "not read: over 16 MiB", "give the ids otherwise")
+            self._find("warning", "list-too-large", shallowest.path, "not read: over 16 MiB", "give the list otherwise")
             return None
-        lines = shallowest.location.read_text(encoding="utf-8", errors="replace").splitlines()
-        self._find("note", "list-used", shallowest.path, "only the pairs it lists are used")
-        return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+        return shallowest
 
     def take(self, candidate: Candidate, outcome: ReadPair | ReadingFailure) -> ReadPair | None:
         """The pair, once it is in the report; None, and why, where it cannot be used."""
@@ -213,6 +242,7 @@ class _Check:
                 outcome.lesion_fraction,
                 outcome.lesion_count,
                 outcome.largest_lesion_fraction,
+                outcome.class_pixels,
                 outcome.image_pixels_digest,
                 outcome.label_pixels_digest,
                 outcome.grey,
@@ -242,6 +272,7 @@ class _Check:
         """Everything found, once all pairs were read."""
         self.counts.accepted = len(self.accepted)
         self._note_exact_duplicates()
+        classes = self._class_counts()
         groups = self._groups()
         self.counts.near_duplicate_groups = len(groups)
         self.counts.pairs_in_groups = sum(map(len, groups))
@@ -252,8 +283,20 @@ class _Check:
             counts=self.counts,
             findings=self.findings,
             groups=groups,
+            classes=classes,
             statistics=_statistics(self.accepted) if self.accepted else None,
         )
+
+    def _class_counts(self) -> list[ClassCount]:
+        """In how many pairs each class is seen; one that none shows is worth a look."""
+        counts = [
+            ClassCount(name=name, pairs=sum(pair.class_pixels[place] > 0 for pair in self.accepted))
+            for place, name in enumerate(names_of(self.classes))
+        ]
+        for each in counts:
+            if self.accepted and not each.pairs:
+                self._find("warning", "class-not-shown", each.name, "no pair shows this class", "check its value")
+        return counts
 
     def _note_exact_duplicates(self) -> None:
         first: dict[str, _Accepted] = {}
@@ -284,6 +327,10 @@ class _Check:
 
     def _find(self, severity: Severity, code: str, file: object, what: str, what_to_do: str = "") -> None:
         self.findings.append(Finding(severity=severity, code=code, file=str(file), what=what, what_to_do=what_to_do))
+
+
+def _text(file: FoundFile) -> str:
+    return file.location.read_text(encoding="utf-8", errors="replace")
 
 
 def _list_key(name: str) -> str:

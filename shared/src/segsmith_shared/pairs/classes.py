@@ -1,10 +1,102 @@
-"""The classes that labels tell apart: how many, and what they are called."""
+"""The classes that labels tell apart: how many, what they are called, and how a label file shows each of them."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from segsmith_shared.pairs.class_marks import ClassMark
+from segsmith_shared.problems import InvalidInput
 
 MOST_CLASSES = 8
+CLASSES_FILE = "classes.json"
+BACKGROUND = "background"
+
+
+class WrongClasses(InvalidInput):
+    """A list of classes that contradicts itself, or is none."""
+
+    title = "The list of classes cannot be used"
+
+
+class ClassSpec(BaseModel):
+    """One class of a label file: the grey value or the colour of its pixels.
+
+    The name `background` is no class: it says what shows the background beside 0 or black.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^\w[\w .+/()-]*$")
+    ]
+    value: int | None = Field(None, ge=0, le=65535)
+    colour: Annotated[str, StringConstraints(to_lower=True, pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
+
+
+def _consistent(classes: tuple[ClassSpec, ...]) -> tuple[ClassSpec, ...]:
+    given = {(each.value is not None, each.colour is not None) for each in classes}
+    if given not in ({(True, False)}, {(False, True)}):
+        raise ValueError("give each class a value, or each class a colour")
+    for what in ("name", "value", "colour"):
+        used = Counter(getattr(each, what) for each in classes if getattr(each, what) is not None)
+        twice = [each for each, times in used.items() if times > 1]
+        if twice:
+            raise ValueError(f"two classes have the {what} {twice[0]}")
+    if not 1 <= len(names_of(classes)) <= MOST_CLASSES:
+        raise ValueError(f"{len(names_of(classes))} classes are named, and 1 to {MOST_CLASSES} can be told apart")
+    return classes
+
+
+Classes = Annotated[tuple[ClassSpec, ...], Field(max_length=MOST_CLASSES + 1), AfterValidator(_consistent)]
+_CLASSES: TypeAdapter[tuple[ClassSpec, ...]] = TypeAdapter(Classes)
 
 
 def classes_of(class_names: Sequence[str]) -> int:
     """How many classes the labels of a version hold: one (lesion) where it names none."""
     return max(1, len(class_names))
+
+
+def names_of(classes: Sequence[ClassSpec]) -> list[str]:
+    """The names of the classes 1 … F."""
+    return [each.name for each in classes if each.name != BACKGROUND]
+
+
+def marks_of(classes: Sequence[ClassSpec]) -> tuple[ClassMark, ...]:
+    """The same as plain values for the processes that read files; background has number 0."""
+    numbers = {BACKGROUND: 0} | {name: number for number, name in enumerate(names_of(classes), start=1)}
+    return tuple(ClassMark(each.name, numbers[each.name], each.value, each.colour) for each in classes)
+
+
+def checked_classes(documents: Sequence[dict[str, Any]]) -> tuple[ClassSpec, ...]:
+    """Classes of plain JSON values. Raises WrongClasses."""
+    try:
+        return _CLASSES.validate_python(documents)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = first["msg"].removeprefix("Value error, ")
+        where = ".".join(str(part) for part in first["loc"])
+        raise WrongClasses(
+            f"{where}: {what}." if where else f"{what[:1].upper()}{what[1:]}.",
+            hint="E.g. --classes polyp=1,instrument=2 or --classes 'polyp=#ff0000,instrument=#00ff00'",
+        ) from error
+
+
+def class_list(class_names: Sequence[str]) -> str:
+    """What `classes.json` says beside labels as they are stored: the value of each class (255 where it is alone)."""
+    values = [255] if len(class_names) == 1 else range(1, len(class_names) + 1)
+    classes = [{"name": name, "value": value} for name, value in zip(class_names, values, strict=True)]
+    return json.dumps({"classes": classes}, ensure_ascii=False, indent=1) + "\n"
+
+
+def read_class_list(text: str) -> tuple[ClassSpec, ...] | None:
+    """The classes of a `classes.json`; None where it is some other tool's. Raises WrongClasses."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or "classes" not in document:
+        return None
+    return checked_classes(document["classes"])

@@ -10,21 +10,27 @@ from segsmith_shared.pairs.pair import BoolArray, ByteArray
 
 CLASS_COLOURS = (
     (64, 255, 96),  # green and cyan are what mucosa never is
-    (255, 80, 255),
     (255, 240, 64),
     (80, 112, 255),
+    (255, 80, 255),
     (255, 255, 255),
     (255, 144, 0),
     (160, 64, 255),
     (0, 160, 128),
 )
 """Outlines of the classes 1 … 8; the first is also that of labels that tell none apart."""
+
 LABEL_COLOUR = CLASS_COLOURS[0]
 REGION_COLOUR = (64, 208, 255)
 _PAPER = (250, 250, 250)
 _INK = (32, 32, 32)
 _GAP_PX = 4
 _CAPTION_PX = 16
+
+
+def class_colour(number: int) -> str:
+    """The colour of class 1 … 8 as #rrggbb."""
+    return "#{:02x}{:02x}{:02x}".format(*CLASS_COLOURS[number - 1])
 
 
 def overlay(

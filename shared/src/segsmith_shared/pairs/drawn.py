@@ -1,5 +1,6 @@
 """Drawn pairs whose lesion can be read back from its colour: the demo's data, and a ruler for whether labels fit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,10 @@ _OPPONENCY = 0.16
 
 @dataclass(frozen=True)
 class _Scene:
-    """Fields (H, W) on the fine grid: coordinates in −1..1, brightness, red share, opponency, lesion coverage 0..1."""
+    """Fields (H, W) on the fine grid: coordinates in −1..1, brightness, red share, opponency.
+
+    `coverage` (kinds, H, W) is that by lesions of each kind, 0..1.
+    """
 
     x: FloatArray
     y: FloatArray
@@ -39,6 +43,11 @@ class _Lesion:
     waviness: NDArray[np.float64]
     brightness: float
     redness: float
+    kind: int = 0
+
+
+DRAWN_CLASSES = ("polyp", "scar")
+"""The two kinds of `draw_class_pair`: round and magenta, long and pale."""
 
 
 def draw_pair(seed: int, index: int, side_px: int) -> tuple[ByteArray, BoolArray]:
@@ -47,17 +56,21 @@ def draw_pair(seed: int, index: int, side_px: int) -> tuple[ByteArray, BoolArray
     Drawn at four times the side and reduced, so that edges are antialiased; the label is where coverage is one half.
     """
     rng = numpy_generator_for(seed, "drawn-pair", index)
-    fine_px = 4 * side_px
-    y, x = np.mgrid[0:fine_px, 0:fine_px].astype(np.float32) / fine_px * 2 - 1
     lesions = [_random_lesion(rng) for _ in range(2 if rng.random() < 0.1 else 1)]
-    scene = _mucosa(rng, x, y)
-    for lesion in lesions:
-        scene = _add_lesion(rng, lesion, scene)
-    light, aperture = _light_and_aperture(rng, x, y)
-    image = _add_highlights(rng, _compose(scene, light) * aperture[..., None], scene.coverage * aperture)
-    fine = Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8))
-    label: BoolArray = _box_reduce(scene.coverage * aperture, side_px) >= 0.5
-    return np.asarray(fine.resize((side_px, side_px), Image.Resampling.BOX)), label
+    image, coverage = _drawn(rng, lesions, 1, side_px)
+    label: BoolArray = coverage[0] >= 0.5
+    return image, label
+
+
+def draw_class_pair(seed: int, index: int, side_px: int) -> tuple[ByteArray, ByteArray]:
+    """One drawn pair with a polyp, a scar or both: image uint8 (H, W, 3) and class map uint8 (H, W) of 0, 1 and 2."""
+    rng = numpy_generator_for(seed, "drawn-class-pair", index)
+    chance = rng.random()
+    polyps = [_random_lesion(rng)] if chance < 0.7 else []
+    scars = [_random_scar(rng)] if chance > 0.4 else []
+    image, coverage = _drawn(rng, polyps + scars, len(DRAWN_CLASSES), side_px)
+    label = np.where(coverage.sum(axis=0) >= 0.5, coverage.argmax(axis=0) + 1, 0).astype(np.uint8)
+    return image, label
 
 
 def recover_lesion(image: ByteArray) -> BoolArray:
@@ -68,6 +81,44 @@ def recover_lesion(image: ByteArray) -> BoolArray:
     smooth = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.4)), dtype=np.float32)
     lesion: BoolArray = smooth[..., 2] > smooth[..., 1]
     return lesion
+
+
+def recover_classes(image: ByteArray) -> ByteArray:
+    """The class map uint8 (H, W) of a picture of `draw_class_pair`, by its colour alone.
+
+    Of what `recover_lesion` finds, a scar is what red does not stand out from: by under a third of the brightness.
+    """
+    levels = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.4)), dtype=np.float32)
+    pale = levels[..., 0] - levels[..., 2] < levels.mean(axis=-1) / 3
+    return np.asarray(recover_lesion(image) * np.where(pale, 2, 1), dtype=np.uint8)
+
+
+def _drawn(
+    rng: np.random.Generator, lesions: Sequence[_Lesion], kinds: int, side_px: int
+) -> tuple[ByteArray, FloatArray]:
+    """Image uint8 (H, W, 3) with these lesions, and the coverage (kinds, H, W) in 0..1 by lesions of each kind."""
+    fine_px = 4 * side_px
+    y, x = np.mgrid[0:fine_px, 0:fine_px].astype(np.float32) / fine_px * 2 - 1
+    scene = _mucosa(rng, x, y, kinds)
+    for lesion in lesions:
+        scene = _add_lesion(rng, lesion, scene)
+    light, aperture = _light_and_aperture(rng, x, y)
+    covered = scene.coverage * aperture
+    image = _add_highlights(rng, _compose(scene, light) * aperture[..., None], covered.max(axis=0))
+    fine = Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8))
+    coverage = np.stack([_box_reduce(each, side_px) for each in covered])
+    return np.asarray(fine.resize((side_px, side_px), Image.Resampling.BOX)), coverage
+
+
+def _random_scar(rng: np.random.Generator) -> _Lesion:
+    return replace(
+        _random_lesion(rng),
+        radius=float(np.exp(rng.uniform(np.log(0.22), np.log(0.36)))),
+        elongation=rng.uniform(3.0, 5.0),
+        brightness=rng.uniform(1.1, 1.35),
+        redness=rng.uniform(-0.62, -0.5),
+        kind=1,
+    )
 
 
 def _random_lesion(rng: np.random.Generator) -> _Lesion:
@@ -89,7 +140,7 @@ def _noise(rng: np.random.Generator, cells: int, side_px: int) -> FloatArray:
     return np.asarray(coarse.resize((side_px, side_px), Image.Resampling.BICUBIC))
 
 
-def _mucosa(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> _Scene:
+def _mucosa(rng: np.random.Generator, x: FloatArray, y: FloatArray, kinds: int) -> _Scene:
     """A warm gradient with folds and texture, and no lesion yet."""
     side_px = x.shape[0]
     direction, bend = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.16)
@@ -102,7 +153,7 @@ def _mucosa(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> _Scene:
         brightness=(rng.uniform(0.5, 0.66) * (0.72 + 0.28 * folds) + texture).astype(np.float32),
         red=rng.uniform(1.36, 1.52) + 0.03 * _noise(rng, 5, side_px),
         opponency=-_OPPONENCY * rng.uniform(0.85, 1.15) + 0.012 * _noise(rng, 8, side_px),
-        coverage=np.zeros_like(x),
+        coverage=np.zeros((kinds, *x.shape), np.float32),
     )
 
 
@@ -112,12 +163,17 @@ def _add_lesion(rng: np.random.Generator, lesion: _Lesion, scene: _Scene) -> _Sc
     shade = lesion.brightness * (0.88 + 0.16 * height - 0.12 * _slope(height)) + 0.02 * _noise(rng, 14, side_px)
     red: FloatArray = (scene.red + lesion.redness + 0.02 * _noise(rng, 8, side_px)).astype(np.float32)
     opponency = _OPPONENCY * rng.uniform(0.85, 1.15) + 0.012 * _noise(rng, 8, side_px)
+    coverage = scene.coverage.copy()
+    coverage[lesion.kind] = np.maximum(coverage[lesion.kind], inside)
+    for kind in range(len(coverage)):
+        if kind != lesion.kind:  # the last one drawn lies on top
+            coverage[kind] *= 1 - inside
     return replace(
         scene,
         brightness=scene.brightness * (1 + inside * (shade - 1)),
         red=scene.red + inside * (red - scene.red),
         opponency=scene.opponency + inside * (opponency - scene.opponency),
-        coverage=np.maximum(scene.coverage, inside),
+        coverage=coverage,
     )
 
 

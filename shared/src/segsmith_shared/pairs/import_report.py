@@ -32,6 +32,13 @@ class Spread(BaseModel):
     most: float
 
 
+class ClassCount(BaseModel):
+    """In how many pairs a class is seen."""
+
+    name: str
+    pairs: int
+
+
 class Statistics(BaseModel):
     """The accepted pairs in figures. Fractions are of a picture's pixels."""
 
@@ -73,12 +80,18 @@ class ImportReport(BaseModel):
     findings: list[Finding] = Field(default_factory=list)
     findings_left_out: int = Field(0, description="further findings, in the job's import-report.json only")
     groups: list[list[str]] = Field(default_factory=list)
+    classes: list[ClassCount] = Field(default_factory=list, description="empty where labels are lesion or not")
     statistics: Statistics | None = Field(None, description="absent when no pair was accepted")
 
     @property
     def accepted(self) -> int:
         """How many pairs can be used."""
         return self.counts.accepted
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes 1 … F; none where labels are lesion or not."""
+        return [each.name for each in self.classes]
 
     def shortened(self, most_findings: int) -> "ImportReport":
         """The same with at most so many findings, gravest first, and the number of those left out."""
@@ -95,6 +108,8 @@ class ImportReport(BaseModel):
         yield f"{_many(c.accepted, 'pair')} accepted, {c.rejected} rejected, of {_many(c.files, 'file')}."
         if self.layout:
             yield f"Layout: {self.layout}, because {self.layout_because}."
+        if self.classes:
+            yield "Classes: " + ", ".join(f"{each.name} in {_many(each.pairs, 'pair')}" for each in self.classes) + "."
         asides = {
             "images without a label": c.images_without_label,
             "labels without an image": c.labels_without_image,

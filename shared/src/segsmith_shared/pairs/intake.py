@@ -6,6 +6,7 @@ that see files (`archives`, `formats`, `checking`) never decode one.
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFilter, UnidentifiedImageError
 
+from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 from segsmith_shared.problems import Problem
 
@@ -22,6 +24,11 @@ ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp"})
 THUMBNAIL_PX = 256
 
+_UNKNOWN = 255
+_COLOUR_TOLERANCE = 40  # Euclidean, of levels 0..255: what JPEG leaves inside of an area
+_SOLID_PX = 5  # soft edges are thinner: a JPEG that halves its colours smears them over two pixels on each side
+_ROWS_AT_ONCE = 256
+_NAMED_AT_MOST = 8
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -103,7 +110,14 @@ class LabelWithoutThreshold(BadPicture):
     """A label that is neither 0/1 nor reaches half of its range: a class map, or saved too dark."""
 
     title = "The label's values are unclear"
-    advice = "save lesion as 255 (or 1) and everything else as 0"
+    advice = "save lesion as 255 (or 1) and everything else as 0, or name the classes: --classes polyp=1,instrument=2"
+
+
+class UnknownClass(BadPicture):
+    """A label shows values or colours that no class of the list has."""
+
+    title = "A label shows something that is no class"
+    advice = "name every value or every colour in --classes, and save labels without loss, as PNG"
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class DecodedImage:
 
 @dataclass(frozen=True)
 class DecodedLabel:
-    """A class map uint8 (H, W), 0 on background and 1 on lesions; `notes` say how it was read."""
+    """A class map uint8 (H, W), 0 on background and 1 … F on lesions; `notes` say how it was read."""
 
     label: ByteArray
     notes: list[str] = field(default_factory=list)
@@ -134,15 +148,18 @@ def decode_image(path: Path, maximum_pixels: int) -> DecodedImage:
     return DecodedImage(np.asarray(picture), orientation, notes)
 
 
-def decode_label(path: Path, maximum_pixels: int, procedure: str, image: DecodedImage) -> DecodedLabel:
+def decode_label(
+    path: Path, maximum_pixels: int, procedure: str, image: DecodedImage, classes: Sequence[ClassMark] = ()
+) -> DecodedLabel:
     """The label of `image`, binarised before any resize: `corrected` ≥ 128 of 255, `authors` > 0 (science §1).
 
     Grey, RGB, RGBA, palette and 1-bit files are read; values 0/1 count as 0/255, 16-bit values by their own range.
-    A label drawn on the unturned picture is turned as the image was. Raises a BadPicture.
+    With `classes`, values or colours mean what these say and nothing else. A label drawn on the unturned picture is
+    turned as the image was. Raises a BadPicture.
     """
     stored, own_orientation = _open(path, maximum_pixels)
     notes: list[str] = []
-    label = _binarised(_levels(stored), procedure, notes)
+    label = _class_map(stored, classes, notes) if classes else _binarised(_levels(stored), procedure, notes)
     if own_orientation in _TRANSPOSES:
         label = _turned(label, own_orientation)
     elif label.shape != image.image.shape[:2] and image.orientation in _TRANSPOSES:
@@ -156,7 +173,7 @@ def decode_label(path: Path, maximum_pixels: int, procedure: str, image: Decoded
         raise LabelOfAnotherSize(
             f"label is {width_px}×{height_px}, its image {image_width_px}×{image_height_px}",
         )
-    return DecodedLabel(label.astype(np.uint8), notes)
+    return DecodedLabel(label, notes)
 
 
 def png_bytes(pixels: ByteArray) -> bytes:
@@ -270,7 +287,7 @@ def _orientation(picture: Image.Image) -> int:
         return 1  # damaged metadata does not make the pixels worse
 
 
-def _turned(label: BoolArray, orientation: int) -> BoolArray:
+def _turned(label: ByteArray, orientation: int) -> ByteArray:
     picture = Image.fromarray(label).transpose(_TRANSPOSES[orientation])
     return np.asarray(picture)
 
@@ -334,14 +351,91 @@ def _strongest_channel(colours: Image.Image) -> ByteArray:
     return np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
 
 
-def _binarised(levels: NDArray[np.int32] | ByteArray, procedure: str, notes: list[str]) -> BoolArray:
+def _binarised(levels: NDArray[np.int32] | ByteArray, procedure: str, notes: list[str]) -> ByteArray:
+    """0 or 1, (H, W)."""
     highest = int(levels.max())
     if highest == 1:
         notes.append("label values 0 and 1 read as background and lesion")
-        return np.asarray(levels == 1)
+        return np.asarray(levels == 1, np.uint8)
     if procedure == "authors":
-        return np.asarray(levels > 0)
+        return np.asarray(levels > 0, np.uint8)
     threshold = 128 if highest <= 255 else 128 * 257
     if 0 < highest < threshold:
         raise LabelWithoutThreshold(f"its highest value is {highest}, lesion begins at {threshold}")
-    return np.asarray(levels >= threshold)
+    return np.asarray(levels >= threshold, np.uint8)
+
+
+def _class_map(picture: Image.Image, classes: Sequence[ClassMark], notes: list[str]) -> ByteArray:
+    """The class of each pixel, uint8 (H, W). Raises UnknownClass."""
+    if classes[0].colour is not None:
+        return _classes_by_colour(np.asarray(_as_rgb(picture, [])), classes, notes)
+    return _classes_by_value(_values(picture), classes)
+
+
+def _values(picture: Image.Image) -> NDArray[np.int32] | ByteArray:
+    """The numbers a label was saved as, (H, W): of a palette file, as segmentation tools write it, the indices."""
+    if picture.mode.startswith("I"):
+        return _integers(picture)
+    if picture.mode in {"F", "LAB"}:
+        raise UnsupportedPixels(f"label of mode {picture.mode}")
+    if picture.mode in {"L", "P", "1"}:
+        return np.asarray(picture).astype(np.uint8)
+    channels = np.asarray(picture.convert("RGB"))
+    if not is_grey(channels):
+        raise UnknownClass("the label is coloured, and the classes are given by value")
+    return np.ascontiguousarray(channels[..., 0])
+
+
+def _classes_by_value(values: NDArray[np.int32] | ByteArray, classes: Sequence[ClassMark]) -> ByteArray:
+    numbers = np.full(2**16, _UNKNOWN, np.uint8)
+    numbers[0] = 0
+    for each in classes:
+        if each.value is not None:
+            numbers[each.value] = each.number
+    label: ByteArray = numbers[values]
+    unknown = values[label == _UNKNOWN]
+    if unknown.size:
+        raise _unknown_class("values", [str(value) for value in np.unique(unknown)], unknown.size, classes)
+    return label
+
+
+def _classes_by_colour(colours: ByteArray, classes: Sequence[ClassMark], notes: list[str]) -> ByteArray:
+    """uint8 (H, W, 3) → the class of the nearest colour, uint8 (H, W).
+
+    Pixels of no listed colour are forgiven where they are as thin as the soft edges that JPEG or smoothing leave.
+    """
+    listed = [(each.rgb, each.number) for each in classes]
+    if (0, 0, 0) not in dict(listed):
+        listed.append(((0, 0, 0), 0))
+    label = np.empty(colours.shape[:2], np.uint8)
+    far = np.empty(colours.shape[:2], np.bool_)
+    for top in range(0, len(colours), _ROWS_AT_ONCE):  # differences of a whole large picture would not fit
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        label[rows], far[rows] = _nearest(colours[rows].astype(np.int32), listed)
+    if not far.any():
+        return label
+    solid = np.asarray(Image.fromarray(far * np.uint8(255)).filter(ImageFilter.MinFilter(_SOLID_PX))) > 0
+    if solid.any():
+        names = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique(colours[solid], axis=0).tolist()]
+        raise _unknown_class("colours", names, int(far.sum()), classes)
+    notes.append(f"{far.mean():.2%} of the label lies on soft edges, read as the nearest class")
+    return label
+
+
+def _nearest(
+    colours: NDArray[np.int32], listed: Sequence[tuple[tuple[int, int, int], int]]
+) -> tuple[ByteArray, BoolArray]:
+    """The number of the nearest listed colour of each pixel, and whether even that one is far: both (H, W)."""
+    best = np.full(colours.shape[:2], np.iinfo(np.int32).max, np.int32)
+    label = np.zeros(colours.shape[:2], np.uint8)
+    for colour, number in listed:
+        distance = np.square(colours - np.array(colour, np.int32)).sum(axis=-1, dtype=np.int32)
+        nearer = distance < best
+        label[nearer], best[nearer] = number, distance[nearer]
+    return label, np.asarray(best > _COLOUR_TOLERANCE**2)
+
+
+def _unknown_class(kind: str, found: Sequence[str], pixels: int, classes: Sequence[ClassMark]) -> UnknownClass:
+    shown = ", ".join(found[:_NAMED_AT_MOST]) + (" …" if len(found) > _NAMED_AT_MOST else "")
+    known = ", ".join(f"{each.name}={each.sign}" for each in classes)
+    return UnknownClass(f"{kind} {shown} ({pixels} pixels) are neither background nor any of {known}")

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from segsmith_shared.pairs import intake
+from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.contact_sheet import overlay
 from segsmith_shared.pairs.lesions import count_lesions
 from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
@@ -34,6 +35,12 @@ class ReadingRequest:
     procedure: str = "corrected"
     maximum_pixels: int = 64_000_000
     encode: bool = True
+    classes: tuple[ClassMark, ...] = ()
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "ReadingRequest":
+        """The request that was sent as JSON."""
+        return cls(**document | {"classes": tuple(ClassMark(**mark) for mark in document["classes"])})
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,17 @@ class EncodedPair:
 
 @dataclass(frozen=True)
 class ReadPair:
-    """What is known of a readable pair. Digests are of the decoded pixels; `colour_print` is uint8 16×16×3."""
+    """What is known of a readable pair. Digests are of the decoded pixels; `colour_print` is uint8 16×16×3.
+
+    `class_pixels` counts the pixels of the classes 1 … F.
+    """
 
     width_px: int
     height_px: int
     lesion_fraction: float
     lesion_count: int
     largest_lesion_fraction: float
+    class_pixels: list[int]
     image_pixels_digest: str
     label_pixels_digest: str
     difference_hash: int
@@ -147,7 +158,9 @@ def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
     try:
         decoded = intake.decode_image(Path(request.image_path), request.maximum_pixels)
         part = "label"
-        label = intake.decode_label(Path(request.label_path), request.maximum_pixels, request.procedure, decoded)
+        label = intake.decode_label(
+            Path(request.label_path), request.maximum_pixels, request.procedure, decoded, request.classes
+        )
         return _described(request, decoded, label)
     except intake.BadPicture as problem:
         return asdict(ReadingFailure(part, problem.code, problem.detail, problem.hint)), []
@@ -163,6 +176,7 @@ def _described(
 
     image, label = decoded.image, read_label.label
     thumbnail = intake.thumbnail_of(image)
+    classes = max((mark.number for mark in request.classes), default=1)
     lesion_count, largest_px = count_lesions(label)
     head = {
         "width_px": image.shape[1],
@@ -170,6 +184,7 @@ def _described(
         "lesion_fraction": float((label > 0).mean()),
         "lesion_count": lesion_count,
         "largest_lesion_fraction": largest_px / label.size,
+        "class_pixels": np.bincount(label.ravel(), minlength=classes + 1)[1:].tolist(),
         "image_pixels_digest": _pixels_digest(image),
         "label_pixels_digest": _pixels_digest(label),
         "difference_hash": int(str(imagehash.dhash(thumbnail)), 16),
@@ -182,7 +197,7 @@ def _described(
     if request.encode:
         blobs += [
             intake.image_png_bytes(image),
-            intake.stored_label_bytes(label, 1),
+            intake.stored_label_bytes(label, classes),
             intake.jpeg_bytes(thumbnail),
             intake.jpeg_bytes(overlay(thumbnail, label)),
         ]
@@ -198,4 +213,4 @@ def _pixels_digest(pixels: ByteArray) -> str:
 
 if __name__ == "__main__":
     Image.MAX_IMAGE_PIXELS = None  # our own limit, set per request, is checked before anything is decoded
-    serve(lambda request, _: answer(ReadingRequest(**request)))
+    serve(lambda request, _: answer(ReadingRequest.from_document(request)))

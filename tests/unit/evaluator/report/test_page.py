@@ -1,18 +1,20 @@
 """The page is complete in itself, escapes what strangers named, and says what is missing or stands in."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from segsmith_evaluator.report.facts import Facts, JudgementFacts
+from segsmith_evaluator.report.facts import Estimate, Facts, JudgementFacts
 from segsmith_evaluator.report.page import render_page
 from segsmith_evaluator.report.picking import groups_per_set
 from segsmith_evaluator.report.pictures import Pictures, SampleGroup, SetPictures
 from tests.unit.evaluator.report.drawn_report import (
     drawn_facts,
     drawn_findings,
+    drawn_group,
     drawn_job,
     drawn_judgement,
     drawn_metrics,
@@ -198,6 +200,33 @@ def test_a_run_that_ended_early_still_has_a_page() -> None:
         "No diffusion model was trained",
     ):
         assert text in reading.words
+
+
+def test_classes_have_a_colour_a_legend_and_figures_of_their_own() -> None:
+    facts = drawn_facts()
+    study = facts.segmentation
+    assert study is not None
+    scar = study.scores[0].model_copy(update={"metric": "dice[<scar>]", "estimate": Estimate(value=0.123, n=1)})
+    parts = tuple(part.model_copy(update={"class_names": ("polyp", "<scar>")}) for part in facts.parts)
+    told = study.model_copy(update={"class_names": ("<scar>",), "scores": (*study.scores, scar)})
+    groups = tuple(drawn_group(index) for index in range(2))
+    second = replace(groups[1], sample_label=groups[1].sample_label * np.uint8(2))
+    pictures = Pictures((SetPictures("Diff-1", (groups[0], second)),))
+
+    page = render_page(facts.model_copy(update={"parts": parts, "segmentation": told}), pictures)
+
+    words = Reading(page).words
+    assert "polyp <scar> redraw region" in words
+    assert "polyp, <scar>" in words
+    assert "0.123" in words
+    assert page.count('class="label" style="--label: #fff040"') == 1
+    assert page.count('class="label" style="--label: #40ff60"') == 3
+
+
+def test_labels_that_tell_no_classes_apart_are_called_lesions(reading: Reading, page: str) -> None:
+    assert "label (lesion) redraw region" in reading.words
+    assert "Class by class" not in reading.words
+    assert "#fff040" not in page
 
 
 def test_rejected_samples_are_shown_with_their_reason(reading: Reading) -> None:

@@ -73,7 +73,7 @@ def get_version_report(version_id: UUID, session: Reading) -> JSONResponse:
 
 @router.get("/versions/{version_id}/archive", response_class=StreamingResponse)
 def download_version(version_id: UUID, here: Here, session: Reading) -> StreamingResponse:
-    """A zip with `images/`, `masks/` and `provenance.jsonl`, made while it is sent."""
+    """A zip with `images/`, `masks/`, `provenance.jsonl` and, for labels of classes, `classes.json`, made as sent."""
     version = datasets.version(session, version_id)
     return download(archive_of(here, version), "application/zip", f"{version.label or 'version'}-{version.number}.zip")
 

@@ -56,7 +56,7 @@ class PipelineFacts(Fact):
 
 
 class PartFacts(Fact):
-    """Real pairs the run used: its training pairs or one test set."""
+    """Real pairs the run used: its training pairs or one test set. No class names: labels are lesion or not."""
 
     name: str
     role: Literal["training", "test"]
@@ -70,6 +70,7 @@ class PartFacts(Fact):
     part: str | None
     n: int
     import_words: str
+    class_names: tuple[str, ...] = ()
 
 
 class ExtractorFacts(Fact):
@@ -236,7 +237,10 @@ class ArmFacts(Fact):
 
 
 class SegmentationFacts(Fact):
-    """The segmentation study so far."""
+    """The segmentation study so far.
+
+    `metrics` are those over all classes; `scores` also hold `dice[NAME]` and `iou[NAME]` of each of `class_names`.
+    """
 
     arms: tuple[ArmFacts, ...]
     tests: tuple[str, ...]
@@ -244,6 +248,7 @@ class SegmentationFacts(Fact):
     scores: tuple[ScoreFacts, ...]
     differences: tuple[DifferenceFacts, ...]
     parameters: dict[str, Any]
+    class_names: tuple[str, ...] = ()
 
     def score(self, arm: str, test: str, metric: str) -> ScoreFacts | None:
         return next((s for s in self.scores if (s.arm, s.test, s.metric) == (arm, test, metric)), None)

@@ -43,6 +43,7 @@ from segsmith_shared.versions import code_version
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "clean-fid", "pytorch-msssim")
 """What the evaluator computes with; the workers' own are not installed beside it."""
 _DRAWN_NAME = re.compile(r"(^|/)drawn-\d{4,}$")
+CLASS_METRICS = ("dice", "iou")
 METRICS = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
 
 
@@ -110,6 +111,7 @@ def _part(part: PartRows) -> PartFacts:
         part=part.reference.part,
         n=len(part.pairs),
         import_words=import_words(part.version.report),
+        class_names=tuple(part.version.class_names),
     )
 
 
@@ -221,7 +223,8 @@ def _study(rows: Rows) -> SegmentationFacts | None:
     if asked is None or not rows.runs:
         return None
     tests = tuple(test.name for test in rows.spec.tests)
-    scores = tuple(_scores(rows.runs, tests))
+    class_names = tuple(rows.training.version.class_names)
+    scores = tuple(_scores(rows.runs, tests, class_names))
     return SegmentationFacts(
         arms=tuple(_arm(arm, rows.runs, asked.seeds) for arm in asked.arms),
         tests=tests,
@@ -229,6 +232,7 @@ def _study(rows: Rows) -> SegmentationFacts | None:
         scores=scores,
         differences=tuple(_differences(asked, scores)),
         parameters=rows.runs[0].parameters,
+        class_names=tuple(name for name in class_names if any(s.metric == f"iou[{name}]" for s in scores)),
     )
 
 
@@ -245,15 +249,16 @@ def _arm(arm: ArmSpec, runs: Iterable[Run], requested_seeds: int) -> ArmFacts:
     )
 
 
-def _scores(runs: Iterable[Run], tests: Iterable[str]) -> Iterator[ScoreFacts]:
+def _scores(runs: Iterable[Run], tests: Iterable[str], class_names: Sequence[str]) -> Iterator[ScoreFacts]:
     values: dict[tuple[str, str, str], dict[int, float]] = {}
     for run in runs:
         for test, metrics in run.scores.items():
             for metric, value in metrics.items():
                 values.setdefault((run.arm, test, metric), {})[run.seed] = float(value)
     known = set(tests)
+    shown = {*METRICS, *(f"{metric}[{name}]" for metric in CLASS_METRICS for name in class_names)}
     for (arm, test, metric), seeds in values.items():
-        if test in known and metric in METRICS:
+        if test in known and metric in shown:
             estimate = Estimate.of_mean(list(seeds.values()))
             yield ScoreFacts(arm=arm, test=test, metric=metric, seeds=seeds, estimate=estimate)
 

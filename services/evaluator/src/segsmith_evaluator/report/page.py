@@ -22,6 +22,8 @@ def render_page(facts: Facts, pictures: Pictures) -> str:
         "stand_ins": words.stand_ins(facts),
         "key_figures": list(key_figures(facts)),
         "sets": sets,
+        "legend": views.legend(facts),
+        "any_classes": any(part.class_names for part in facts.parts),
         "any_labels": any(item.labels for item in facts.sets),
         "any_styled": any(item.styling for item in facts.sets),
         "any_fit": any(item.labels and item.labels.fit is not None for item in facts.sets),

@@ -22,9 +22,11 @@ from segsmith_evaluator.report.rows import Rows
 from segsmith_evaluator.report.sheets import jpeg_bytes
 from segsmith_evaluator.report.views import LOSSLESS_UP_TO_PX
 from segsmith_shared.database.tables import Artifact, Clustering, Pair, Sample
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.drawn import recover_lesion
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.storage.objects import ObjectStore
+from segsmith_shared.storage.pair_arrays import read_label, read_region
 
 PICTURE_BUDGET_BYTES = 3_500_000
 """Of sample pictures on the page; base64 adds a third, clusters and plots about 1 MB."""
@@ -44,7 +46,16 @@ def pictures_of(rows: Rows, objects: ObjectStore) -> Pictures:
     sides_px = [generation.spec["preset"]["network"]["side_px"] for generation in rows.generations]
     limit = groups_per_set(max(sides_px, default=64), len(sets))
     return Pictures(
-        sets=tuple(_set_pictures(label, samples, order, names, limit, objects) for label, _, _, samples in sets),
+        sets=tuple(
+            _set_pictures(
+                label,
+                _picked_groups(samples, order, limit),
+                names,
+                objects,
+                classes_of(rows.training.version.class_names),
+            )
+            for label, _, _, samples in sets
+        ),
         clusters=tuple(_cluster_pictures(item, rows.training.pairs, objects) for item in rows.clusterings),
         copy_sheets=dict(_sheets(rows.copy_sheets, objects, COPY_SHEETS_BUDGET_BYTES)),
         agreement_sheets=dict(_sheets(rows.agreement_sheets, objects, AGREEMENT_SHEETS_BUDGET_BYTES)),
@@ -69,7 +80,7 @@ def measured_labels(rows: Rows, objects: ObjectStore, on_progress: Progress) -> 
     facts = {}
     for label, samples in picked.items():
         measurements = []
-        for measurement in _measurements(samples, objects, drawn=drawn):
+        for measurement in _measurements(samples, objects, classes_of(rows.training.version.class_names), drawn=drawn):
             measurements.append(measurement)
             done += 1
             on_progress(done, total)
@@ -111,13 +122,14 @@ def groups_per_set(side_px: int, sets: int) -> int:
 
 
 def _measurements(
-    samples: Sequence[Sample], objects: ObjectStore, *, drawn: bool
+    samples: Sequence[Sample], objects: ObjectStore, classes: int, *, drawn: bool
 ) -> Iterator[tuple[float, float, float]]:
     labels = objects.get_many(sample.label_digest for sample in samples)
     sources = objects.get_many(sample.source_label_digest for sample in samples)
     images = objects.get_many(sample.image_digest for sample in samples) if drawn else iter([b""] * len(samples))
     for label, source, image in zip(labels, sources, images, strict=True):
-        yield compare(_mask(label), _mask(source), recover_lesion(_image(image)) if image else None)
+        lesions, source_lesions = (read_label(png, classes) > 0 for png in (label, source))
+        yield compare(lesions, source_lesions, recover_lesion(_image(image)) if image else None)
 
 
 def _seeded_order(rows: Rows) -> dict[UUID, int]:
@@ -132,24 +144,28 @@ def _picked(samples: Sequence[Sample], order: Mapping[UUID, int], limit: int, *,
     return sorted(of_kind, key=lambda sample: order.get(sample.source_pair_id, len(order)))[:limit]
 
 
+def _picked_groups(
+    samples: Sequence[Sample], order: Mapping[UUID, int], limit: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Accepted and rejected samples to show."""
+    rejected = _picked(samples, order, min(limit, REJECTED_AT_MOST), accepted=False)
+    return _picked(samples, order, limit), rejected
+
+
 def _set_pictures(
     label: str,
-    samples: Sequence[Sample],
-    order: Mapping[UUID, int],
+    picked: tuple[list[Sample], list[Sample]],
     names: Mapping[UUID, str],
-    limit: int,
     objects: ObjectStore,
+    classes: int,
 ) -> SetPictures:
-    accepted = _picked(samples, order, limit)
-    rejected = _picked(samples, order, min(limit, REJECTED_AT_MOST), accepted=False)
-    return SetPictures(
-        label=label,
-        accepted=tuple(_groups(accepted, names, objects)),
-        rejected=tuple(_groups(rejected, names, objects)),
-    )
+    accepted, rejected = (tuple(_groups(samples, names, objects, classes)) for samples in picked)
+    return SetPictures(label=label, accepted=accepted, rejected=rejected)
 
 
-def _groups(samples: Sequence[Sample], names: Mapping[UUID, str], objects: ObjectStore) -> Iterator[SampleGroup]:
+def _groups(
+    samples: Sequence[Sample], names: Mapping[UUID, str], objects: ObjectStore, classes: int
+) -> Iterator[SampleGroup]:
     digests = (
         digest
         for s in samples
@@ -162,10 +178,10 @@ def _groups(samples: Sequence[Sample], names: Mapping[UUID, str], objects: Objec
         styled = "content_digest" in sample.provenance
         yield SampleGroup(
             source=_image(source),
-            source_label=_mask(source_label),
-            redraw_region=_mask(region),
+            source_label=read_label(source_label, classes),
+            redraw_region=read_region(region),
             sample=_image(image),
-            sample_label=_mask(label),
+            sample_label=read_label(label, classes),
             caption=_caption(sample, names),
             rejection=None if sample.accepted else (sample.rejection_reason or "rejected"),
             content=_image(next(contents)) if styled else None,
@@ -195,8 +211,3 @@ def _cluster_pictures(
 def _image(png: bytes) -> ByteArray:
     pixels: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
     return pixels
-
-
-def _mask(png: bytes) -> BoolArray:
-    mask: BoolArray = np.asarray(Image.open(io.BytesIO(png)).convert("L")) >= 128
-    return mask

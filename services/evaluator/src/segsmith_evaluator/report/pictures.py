@@ -12,16 +12,17 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SampleGroup:
-    """A source as the model saw it and what was drawn from it: images uint8 (H, W, 3), masks bool (H, W).
+    """A source as the model saw it and what was drawn from it: images uint8 (H, W, 3), region bool (H, W).
 
+    Labels are class maps uint8 (H, W), or bool where there is one class.
     `content` is the sample before it was styled, None for one that was not.
     """
 
     source: ByteArray
-    source_label: BoolArray
+    source_label: BoolArray | ByteArray
     redraw_region: BoolArray
     sample: ByteArray
-    sample_label: BoolArray
+    sample_label: BoolArray | ByteArray
     caption: str
     rejection: str | None = None
     content: ByteArray | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from segsmith_evaluator.report import plots
@@ -16,6 +17,7 @@ from segsmith_evaluator.report.outlines import outline_loops, svg_path
 from segsmith_evaluator.report.pictures import BoolArray, ByteArray, ClusterPictures, SampleGroup, SetPictures
 from segsmith_evaluator.report.sheets import jpeg_bytes, png_bytes
 from segsmith_evaluator.report.words import MAIN_METRIC, count, counted, listed, number
+from segsmith_shared.pairs.contact_sheet import class_colour
 from segsmith_shared.plans.styling import StylingSpec
 
 LOSSLESS_UP_TO_PX = 128
@@ -33,15 +35,23 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """An SVG path around all pixels of one class, and its colour as #rrggbb."""
+
+    path: str
+    colour: str
+
+
+@dataclass(frozen=True)
 class GroupView:
-    """A sample group with its outlines as SVG paths."""
+    """A sample group with its outlines as SVG paths; of a label, one for each class that it shows."""
 
     source: Tile
     sample: Tile
     sample_again: Tile
-    source_label: str
+    source_label: list[Outline]
     region: str
-    sample_label: str
+    sample_label: list[Outline]
     caption: str
     rejection: str | None
     before: Tile | None
@@ -90,6 +100,12 @@ def data_uri(data: bytes, media_type: str) -> str:
 
 def svg_uri(svg: str) -> str:
     return data_uri(svg.encode(), "image/svg+xml")
+
+
+def legend(facts: Facts) -> list[tuple[str, str]]:
+    """What each colour of an outline means: (what, #rrggbb)."""
+    names = facts.training.class_names or ("label (lesion)",)
+    return [(name, class_colour(number)) for number, name in enumerate(names, start=1)]
 
 
 def set_views(facts: Facts, pictures: Sequence[SetPictures]) -> list[SetView]:
@@ -204,9 +220,9 @@ def _group_view(id_: str, group: SampleGroup) -> GroupView:
         source=_tile(f"{id_}o", group.source),
         sample=sample,
         sample_again=Tile(sample.id, sample.width_px, sample.height_px),
-        source_label=_path(group.source_label),
+        source_label=_outlines(group.source_label),
         region=_path(group.redraw_region),
-        sample_label=_path(group.sample_label),
+        sample_label=_outlines(group.sample_label),
         caption=group.caption,
         rejection=group.rejection,
         before=None if group.content is None else _tile(f"{id_}c", group.content),
@@ -221,6 +237,11 @@ def _tile(id_: str, pixels: ByteArray) -> Tile:
     else:
         data = data_uri(jpeg_bytes(image, quality=90), "image/jpeg")
     return Tile(id_, width_px, height_px, data)
+
+
+def _outlines(label: BoolArray | ByteArray) -> list[Outline]:
+    paths = {number: _path(np.asarray(label == number)) for number in range(1, int(label.max()) + 1)}
+    return [Outline(path, class_colour(number)) for number, path in paths.items() if path]
 
 
 def _path(mask: BoolArray) -> str:

@@ -12,8 +12,9 @@ from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, e
 from segsmith_evaluator.steps.copy_check import CheckedSet, CopyCheckInputs, checked_set, name_of_sheet
 from segsmith_shared.database.generations import NEAR_COPY, accepted_samples, leave_out, set_label, set_version_id
 from segsmith_shared.database.pairs import pairs_of
-from segsmith_shared.database.tables import Evaluation, Generation, Pair, Sample
+from segsmith_shared.database.tables import DatasetVersion, Evaluation, Generation, Pair, Sample
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
@@ -31,6 +32,7 @@ class StoredSets:
     real: list[Pair]
     held_out: list[Pair]
     samples: list[Sample]
+    classes: int
 
     @property
     def side_px(self) -> int:
@@ -88,7 +90,8 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
     version_id = set_version_id(generation, spec.sample_index)
     samples = accepted_samples(session, generation.id, spec.sample_index)
     held_out = pairs_of(session, spec.tests[0].pairs) if spec.tests else []
-    return StoredSets(generation, version_id, pairs_of(session, spec.pairs), held_out, samples)
+    classes = classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names)
+    return StoredSets(generation, version_id, pairs_of(session, spec.pairs), held_out, samples, classes)
 
 
 def _measured(
@@ -96,9 +99,10 @@ def _measured(
 ) -> tuple[SetMetrics, CheckedSet]:
     features = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
     extractor = RememberingExtractor(features)
-    real = read_squares(context.objects, stored.real, stored.side_px, spec.geometry)
-    synthetic = read_squares(context.objects, stored.samples, stored.side_px, spec.geometry)
-    held_out = read_squares(context.objects, stored.held_out, stored.side_px, spec.geometry)
+    real, synthetic, held_out = (
+        read_squares(context.objects, pairs, stored.side_px, spec.geometry, stored.classes)
+        for pairs in (stored.real, stored.samples, stored.held_out)
+    )
     regions = _regions(context, stored)
 
     def on_step(stage: str, done: int, total: int) -> bool:

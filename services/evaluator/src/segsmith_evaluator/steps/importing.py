@@ -213,6 +213,7 @@ def _finished(
         origin=spec.origin,
         pair_count=len(stored),
         digest=_digest(stored),
+        class_names=report.class_names,
         report=report.shortened(FINDINGS_IN_ROW).model_dump(mode="json"),
         provenance={
             "upload_id": str(upload.id),

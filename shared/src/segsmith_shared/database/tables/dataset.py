@@ -40,7 +40,7 @@ class DatasetVersion(SQLModel, table=True):
     origin: str = Field(default=Origin.REAL, description="a value of Origin")
     pair_count: int
     digest: str = Field(description="SHA-256 over the pairs' names and digests in order: equal content, equal digest")
-    class_names: Texts = texts()  # of label values 1, 2 …; empty where labels are lesion or not (0 or 255)
+    class_names: Texts = texts()  # of label values 1, 2 … (one alone: 255); empty where labels are lesion or not
     report: Document = document()
     provenance: Document = document()
     created_by_job_id: UUID | None = Field(default=None, index=True)
@@ -57,7 +57,7 @@ class Pair(SQLModel, table=True):
     position: int = Field(ge=0, description="order within the version")
     name: str = Field(max_length=400, description="the stem the publisher gave, or source~index for a sample")
     image_digest: str = Field(description="PNG, RGB")
-    label_digest: str = Field(description="PNG, 8-bit grey: 0 or 255, or the class where the version names classes")
+    label_digest: str = Field(description="PNG, 8-bit grey: 0 or 255, or the class where the version names several")
     thumbnail_digest: str = Field(description="JPEG, longest side 256 px")
     overlay_digest: str = Field(description="JPEG, the thumbnail with the label's outline")
     width_px: int
