@@ -25,8 +25,8 @@ LONG_LIVED = ("worker-gpu", "redis", "postgres", "s3", "api", "caretaker", "eval
 @pytest.fixture(scope="module")
 def drawn(stack: ComposeStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "pairs"
-    command = [SEGSMITH, "dataset", "draw", folder, "--pairs", "24", "--side", "64", "--seed", "11"]
-    subprocess.run(command, check=True, capture_output=True)
+    draw = ("dataset", "draw", str(folder), "--pairs", "24", "--side", "64", "--seed", "11")
+    subprocess.run([SEGSMITH, *draw], check=True, capture_output=True)
     return folder
 
 
