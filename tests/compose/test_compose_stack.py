@@ -84,7 +84,7 @@ def test_everything_is_healthy_and_only_the_api_is_published(stack: ComposeStack
     assert once == {"prepare", "s3-volume"}
     assert {by_service[name]["ExitCode"] for name in once} == {0}
     assert {each["Health"] for name, each in by_service.items() if name not in once} == {"healthy"}
-    published = {name for name, each in by_service.items() if any(p["PublishedPort"] for p in each["Publishers"])}
+    published = {name for name, each in by_service.items() if any(p["PublishedPort"] for p in each["Publishers"] or ())}
     assert published == {"api"}
 
 
