@@ -23,6 +23,7 @@ from segsmith.command.request import (
 )
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.recipes import StoredModel
@@ -170,13 +171,14 @@ def _plan(
     test_fraction: float,
 ) -> Shown:
     """The graph and the cost, from what an offline check of the folder accepts."""
-    accepted = report_on(here, folder, ids, options.label_classes).accepted
-    sources = accepted if tests else round(accepted * (1 - test_fraction))
+    report = report_on(here, folder, ids, options.label_classes)
+    sources = report.accepted if tests else round(report.accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
     named = [*options.models, *([options.start_from] if options.start_from else [])]
     models = {model_id: _stored_model(here, model_id) for model_id in named}
     threads = options.threads or 1  # they do not change the cost
-    plan = plan_pipeline(spec, uuid4(), sources, threads, models).as_document()
+    classes = classes_of(report.class_names)
+    plan = plan_pipeline(spec, uuid4(), sources, threads, models, classes=classes).as_document()
     return Shown(plan, plan_in_words(plan))
 
 

@@ -67,7 +67,7 @@ def _check_classes(session: Session, spec: PipelineSpec, class_names: Sequence[s
 
 
 def _in_words(class_names: Sequence[str]) -> str:
-    return ", ".join(f"{name} ({value})" for value, name in enumerate(class_names, start=1)) or "lesion and background"
+    return ", ".join(class_names) or "lesion and background, without names"
 
 
 def is_grey(version: DatasetVersion) -> bool:

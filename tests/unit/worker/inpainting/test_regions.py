@@ -5,7 +5,13 @@ import pytest
 from numpy.typing import NDArray
 
 from segsmith_shared.plans.presets import SamplingSpec, TrainingSpec, preset_named
-from segsmith_worker.inpainting.regions import label_cores, opened_label, redraw_regions, training_regions
+from segsmith_worker.inpainting.regions import (
+    label_cores,
+    opened_classes,
+    opened_label,
+    redraw_regions,
+    training_regions,
+)
 
 BoolArray = NDArray[np.bool_]
 CORRECTED = preset_named("paper-256-2023").sampling
@@ -151,3 +157,24 @@ def test_a_lesion_cut_off_by_the_picture_is_deepest_where_it_is_cut() -> None:
     core = label_cores(half.astype(np.uint8), 0.3)
     assert core[32, 0]
     assert not core[32, 9]
+
+
+def test_each_class_is_opened_by_itself_and_a_bridge_between_two_becomes_background() -> None:
+    class_map = np.zeros((64, 64), np.uint8)
+    class_map[disc(64, 10, 32, 16)] = 1
+    class_map[disc(64, 10, 32, 48)] = 2
+    class_map[32, 26:38] = 1  # a thread of the first class up to the second
+    opened = opened_classes(class_map, CORRECTED)
+    assert not opened[32, 29:36].any()
+    for number, column in ((1, 16), (2, 48)):
+        assert (opened[disc(64, 7, 32, column)] == number).all()
+    assert ((opened == 0) | (opened == class_map)).all()
+
+
+def test_lesions_of_two_classes_that_touch_have_a_core_each() -> None:
+    class_map = np.zeros((64, 64), np.uint8)
+    class_map[16:48, 8:32], class_map[16:48, 32:56] = 1, 2
+    core = label_cores(class_map, 0.3)
+    assert core[32, 20]
+    assert core[32, 44]
+    assert not core[32, 30:34].any()

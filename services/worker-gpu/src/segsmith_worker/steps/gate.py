@@ -14,7 +14,7 @@ from segsmith_shared.database.generations import (
     set_version_id,
     store_agreements,
 )
-from segsmith_shared.database.tables import Generation, Judge, Pair, Sample, SetJudgement
+from segsmith_shared.database.tables import DatasetVersion, Generation, Judge, Pair, Sample, SetJudgement
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.agreement import (
     LOW_AGREEMENT,
@@ -24,8 +24,8 @@ from segsmith_shared.pairs.agreement import (
     PairAgreement,
     threshold_of,
 )
+from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.pair import ByteArray
-from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.specs import GateJobSpec
 from segsmith_shared.problems import Conflict, NotFound
@@ -128,7 +128,7 @@ def _stored_set(session: Session, job: GateJobSpec) -> StoredSet:
         raise Conflict(f"{len(judges)} of {len(job.judge_job_ids)} judges are ready.", hint="Retry the judge jobs.")
     sources = {sample.source_pair_id for sample in samples}
     names = dict(session.exec(select(Pair.id, Pair.name).where(col(Pair.id).in_(sources))).all())
-    classes = Preset.model_validate(generation.spec["preset"]).network.classes
+    classes = classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names)
     return StoredSet(label, version_id, classes, samples, names, list(judges))
 
 
