@@ -7,6 +7,7 @@ from torch import Tensor
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.presets import TrainingSpec, preset_named
 from segsmith_worker.diffusion.cropping import cropped
+from tests.fixtures.class_pairs import both_classes
 
 SIDE_PX = 48
 
@@ -53,3 +54,16 @@ def test_a_picture_without_a_lesion_is_cropped_anywhere() -> None:
     seen = cropped(empty, spec_of(1.0), 1, 0)
     assert not torch.equal(seen, empty)
     assert not seen[3].any()
+
+
+def test_every_pixel_of_a_crop_has_one_class_and_keeps_the_colour_of_it() -> None:
+    pair, shown = both_classes(SIDE_PX)[0], torch.zeros(2, dtype=torch.bool)
+    for position in range(20):
+        seen = cropped(pair, spec_of(1.0), 1, position)
+        first, second = seen[3:] == 255
+        assert not (first & second).any()
+        reddish = seen[0].int() - seen[2].int()
+        assert (reddish[first] > 0).all()
+        assert (reddish[second] < 0).all()
+        shown |= torch.stack([first.any(), second.any()])
+    assert shown.all()

@@ -17,6 +17,7 @@ from segsmith_worker.diffusion.training import (
     learning_rate_at,
     train,
 )
+from tests.fixtures.class_pairs import class_pairs
 from tests.fixtures.small_trainings import AWARE, PAPER, assert_same
 
 
@@ -183,3 +184,23 @@ def test_a_model_says_which_weights_it_holds_and_refuses_those_of_another_networ
     assert DiffusionModel.from_tensors(AWARE, state.network.state_dict()).weights == "raw"
     with pytest.raises(RuntimeError, match=r"size mismatch|Missing key"):
         DiffusionModel.from_tensors(PAPER, state.to_tensors())
+
+
+@pytest.mark.parametrize("preset", [AWARE, PAPER], ids=["aware", "paper"])
+def test_a_training_on_several_classes_resumes_and_starts_others_that_may_be_told_clusters(preset: Preset) -> None:
+    preset, pairs = preset.with_overrides({"network.classes": 2, "training.lesion_balance": 0.5}), class_pairs(5)
+    batch = preset.training.batch
+    uncut = train(TrainingState.start(preset, 7), pairs, preset, seed=7, until_images_seen=2 * batch)
+    cut = train(TrainingState.start(preset, 7), pairs, preset, seed=7, until_images_seen=batch)
+    resumed = TrainingState.from_tensors(preset, cut.to_tensors())
+    train(resumed, pairs, preset, seed=7, until_images_seen=2 * batch)
+    assert_same(resumed.to_tensors(), uncut.to_tensors())
+    warm = TrainingState.start(preset, 8, warm_start=uncut.average.state_dict(), clusters=3)
+    told = train(warm, pairs, preset, seed=8, until_images_seen=batch, clusters=[0, 1, 2, 0, 1])
+    assert DiffusionModel.from_tensors(preset, told.to_tensors()).network.clusters == 3
+
+
+def test_pairs_of_other_classes_than_the_networks_are_not_trained_on(pairs: Tensor) -> None:
+    with pytest.raises(ValueError, match="5, 16, 16"):
+        two = AWARE.with_overrides({"network.classes": 2})
+        train(TrainingState.start(two, 7), pairs, two, seed=7, until_images_seen=1)

@@ -85,3 +85,43 @@ def test_the_papers_iou_can_exceed_its_soft_dice() -> None:
     result = score(probabilities, labels)
     assert result.iou == 1
     assert result.dice_soft_paper < 0.7
+
+
+def planted(*maps: list[list[int]]) -> tuple[Probabilities, NDArray[np.uint8]]:
+    """Class maps (n, H, W), and probabilities of three classes that a model sure of them would give."""
+    labels = np.array(maps, np.uint8)
+    return np.stack([labels == number for number in (1, 2, 3)], axis=1).astype(np.float32), labels
+
+
+def test_every_class_is_scored_on_the_images_that_hold_it_or_are_predicted_to() -> None:
+    _, labels = planted([[1, 1, 0, 2]], [[0, 0, 0, 2]], [[0, 0, 0, 0]])
+    probabilities, _ = planted([[1, 0, 0, 2]], [[0, 0, 1, 2]], [[0, 0, 0, 0]])
+    figures = scores.score(probabilities, labels, ["polyp", "instrument", "scar"]).figures()
+    assert figures["dice[polyp]"] == pytest.approx((2 / 3 + 0) / 2)  # the second is predicted where there is none
+    assert figures["iou[polyp]"] == pytest.approx((1 / 2 + 0) / 2)
+    assert figures["dice[instrument]"] == figures["iou[instrument]"] == 1
+    assert "dice[scar]" not in figures  # nowhere shown: nothing to score
+    assert figures["dice"] == pytest.approx((1 / 3 + 1) / 2)
+    assert figures["iou"] == pytest.approx((1 / 4 + 1) / 2)
+    assert figures["dice_dataset"] == pytest.approx((2 * 1 / 4 + 1) / 2)
+
+
+def test_an_image_has_the_mean_over_its_own_classes_and_one_without_any_is_perfect() -> None:
+    _, labels = planted([[1, 1, 0, 2]], [[0, 0, 0, 2]], [[0, 0, 0, 0]])
+    probabilities, predictions = planted([[1, 0, 0, 2]], [[0, 0, 1, 2]], [[0, 0, 0, 0]])
+    result = scores.score(probabilities, labels, ["polyp", "instrument", "scar"])
+    assert result.per_image_dice.tolist() == pytest.approx([(2 / 3 + 1) / 2, 1 / 2, 1])
+    assert scores.mean_iou(predictions, labels, 3) == result.iou
+
+
+def test_the_likeliest_class_is_predicted_and_background_where_that_is_likelier() -> None:
+    pixels = [(0.5, 0.1, 0.1), (0.3, 0.4, 0.2), (0.2, 0.2, 0.1), (0.1, 0.1, 0.45)]
+    probabilities = np.array(pixels, np.float32).T.reshape(1, 3, 1, 4)
+    assert scores.class_maps(probabilities).tolist() == [[[1, 2, 0, 3]]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_one_class_is_predicted_from_a_probability_of_one_half_on(seed: int) -> None:
+    probabilities, _ = drawn(seed)
+    assert np.array_equal(scores.class_maps(probabilities[:, None]), probabilities >= 0.5)

@@ -8,9 +8,12 @@ import torch
 
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.segmentation import SegmentationSpec, preset_named
+from segsmith_shared.storage.pair_arrays import class_maps_of, images_of
 from segsmith_worker.segmentation import scores, training
 from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
-from segsmith_worker.segmentation.training import SegmentationState, StepReport, train
+from segsmith_worker.segmentation.judging import agreement_of
+from segsmith_worker.segmentation.training import SegmentationState, StepReport, network_of, train
+from tests.fixtures.class_pairs import class_pairs
 
 SHORT = preset_named("tiny-cpu").with_overrides({"steps": 9, "batch": 4, "side_px": 32, "validate_every_steps": 2})
 
@@ -23,9 +26,20 @@ def drawn(first: int, count: int, side_px: int) -> Pairs:
     )
 
 
+def discs(count: int, side_px: int, seed: int = 0) -> Pairs:
+    """Of two classes, red and blue."""
+    squares = class_pairs(count, side_px, seed).numpy()
+    names = [str(place) for place in range(count)]
+    return Pairs(images_of(squares), class_maps_of(squares), names, names)
+
+
 def data_for(spec: SegmentationSpec, count: int = 10) -> SegmentationData:
+    return arm_of(drawn(0, count, spec.side_px), spec)
+
+
+def arm_of(pairs: Pairs, spec: SegmentationSpec) -> SegmentationData:
     return prepare_arm(
-        drawn(0, count, spec.side_px),
+        pairs,
         [],
         use_real=True,
         real_limit=None,
@@ -106,3 +120,27 @@ def test_the_tiny_preset_finds_drawn_lesions_within_its_time() -> None:
     assert result.dice > 0.9
     assert result.dice > everything.dice + 0.3
     assert seconds < 60
+
+
+def test_two_classes_are_told_apart_by_their_colour_after_a_short_training() -> None:
+    spec = SHORT.with_overrides({"steps": 60, "batch": 8, "lr": 5e-3, "validate_every_steps": 20})
+    data = arm_of(discs(24, spec.side_px), spec)
+    state = train(SegmentationState.new(spec, 0, classes=2), data, spec)
+    unseen = discs(16, spec.side_px, seed=5)
+    network = network_of(state.to_tensors(), spec)
+    result = scores.score(training.predict(network, unseen.images, spec), unseen.labels, ["red", "blue"])
+    assert result.figures()["dice[red]"] > 0.7
+    assert result.figures()["dice[blue]"] > 0.7
+    swapped = np.choose(unseen.labels, (0, 2, 1)).astype(np.uint8)
+    told = agreement_of(network, unseen.images, swapped, spec)
+    assert np.median(told.dice) < 0.1  # the right place, but of the other class
+
+
+def test_a_training_of_several_classes_resumes_without_a_trace() -> None:
+    spec = SHORT.with_overrides({"steps": 3, "validate_every_steps": 1})
+    data = arm_of(discs(6, spec.side_px), spec)
+    uncut = train(SegmentationState.new(spec, 3, classes=2), data, spec)
+    cut = train(SegmentationState.new(spec, 3, classes=2), data, spec, until_step=1)
+    resumed = train(SegmentationState.from_tensors(cut.to_tensors(), spec), data, spec)
+    assert resumed.classes == 2
+    assert_equal(resumed, uncut)

@@ -63,6 +63,13 @@ def told() -> DiffusionModel:
     return untrained(AWARE, clusters=3)
 
 
+@pytest.fixture(params=[AWARE, PAPER], ids=["aware", "paper"])
+def two_classes(request: pytest.FixtureRequest) -> DiffusionModel:
+    """Of either kind, for labels of two classes."""
+    preset: Preset = request.param
+    return untrained(preset.with_overrides({"network.classes": 2}))
+
+
 @pytest.fixture(params=["aware", "paper"])
 def model(request: pytest.FixtureRequest) -> DiffusionModel:
     chosen: DiffusionModel = request.getfixturevalue(request.param)

@@ -1,6 +1,6 @@
 """Styling as a whole: bytes in, bytes and labels out, nobody's neighbour, and the two procedures told apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from segsmith_shared.plans.styling import ModelCannotStyle, StylingSpec
+from segsmith_worker.diffusion.labels import class_maps_of
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.unet import UNet
 from segsmith_worker.precision import computes_in_bfloat16
 from segsmith_worker.styling.guidance import StyleStep, Towers
 from segsmith_worker.styling.losses import TERMS
 from segsmith_worker.styling.style import StyleResult, label_dice, style
+from tests.fixtures.class_pairs import class_pairs
 
 SEEDS = [11, 22, 33]
 SHORT: dict[str, Any] = {
@@ -228,3 +230,17 @@ def test_every_sample_needs_a_content_a_target_and_a_region(paper: DiffusionMode
     given[wrong] = given[wrong][:2]
     with pytest.raises(ValueError, match=wrong):
         style(paper, scene.towers, **given, seeds=SEEDS, spec=StylingSpec())
+
+
+def test_styled_pairs_of_several_classes_keep_each_pixels_class(two_classes: DiffusionModel, scene: Scene) -> None:
+    contents = class_pairs(3)
+    result = replace(scene, contents=contents).styled(two_classes)
+    assert result.mask_channels.shape == (3, 2, 16, 16)
+    assert torch.equal(result.labels, class_maps_of(contents))
+    assert set(result.labels.unique().tolist()) == {0, 1, 2}
+
+
+def test_a_label_of_another_class_at_the_same_place_does_not_agree() -> None:
+    first = torch.tensor([[[1, 1], [0, 0]], [[1, 2], [0, 0]]], dtype=torch.uint8)
+    second = torch.tensor([[[2, 2], [0, 0]], [[1, 1], [0, 0]]], dtype=torch.uint8)
+    assert label_dice(first, second).tolist() == [0, 0.5]
