@@ -123,7 +123,7 @@ def test_the_tiny_preset_finds_drawn_lesions_within_its_time() -> None:
 
 
 def test_two_classes_are_told_apart_by_their_colour_after_a_short_training() -> None:
-    spec = SHORT.with_overrides({"steps": 60, "batch": 8, "lr": 5e-3, "validate_every_steps": 20})
+    spec = SHORT.with_overrides({"steps": 120, "batch": 8, "lr": 5e-3, "validate_every_steps": 20})
     data = arm_of(discs(24, spec.side_px), spec)
     state = train(SegmentationState.new(spec, 0, classes=2), data, spec)
     unseen = discs(16, spec.side_px, seed=5)
