@@ -438,4 +438,4 @@ def _nearest(
 def _unknown_class(kind: str, found: Sequence[str], pixels: int, classes: Sequence[ClassMark]) -> UnknownClass:
     shown = ", ".join(found[:_NAMED_AT_MOST]) + (" …" if len(found) > _NAMED_AT_MOST else "")
     known = ", ".join(f"{each.name}={each.sign}" for each in classes)
-    return UnknownClass(f"{kind} {shown} ({pixels} pixels) are neither background nor any of {known}")
+    return UnknownClass(f"{kind} {shown} ({pixels} px) are neither background nor any of {known}")
