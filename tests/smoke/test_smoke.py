@@ -66,7 +66,10 @@ def test_a_dataset_becomes_synthetic_pairs(finished: tuple[Path, dict[str, Any]]
     folder, document = finished
     assert document["status"] == "succeeded"
     stages = [stage["stage"] for stage in document["stages"]]
-    assert stages == ["cluster", "train", "generate", "evaluate", "segment", "report"]
+    # how a set is evaluated and what is trained on it have no order of their own
+    assert [*stages[:3], *sorted(stages[3:5]), *stages[5:]] == [
+        "cluster", "train", "generate", "evaluate", "segment", "report",
+    ]  # fmt: skip
     counts = document["sets"][0]["counts"]
     assert counts["requested"] == TRAIN_PAIRS == counts["accepted"] + sum(counts["rejected"].values())
     assert counts["accepted"] > 0
