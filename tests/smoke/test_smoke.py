@@ -77,8 +77,9 @@ def test_a_dataset_becomes_synthetic_pairs(finished: tuple[Path, dict[str, Any]]
     assert [path.name for path in images] == [path.name for path in masks]
     assert len(images) == counts["accepted"]
     for image, mask in zip(images, masks, strict=True):
-        label = np.asarray(Image.open(mask))
-        assert Image.open(image).size == label.shape[::-1]
+        with Image.open(image) as picture, Image.open(mask) as drawn:
+            assert picture.size == drawn.size
+            label = np.asarray(drawn)
         assert set(np.unique(label)) == {0, 255}
 
 
