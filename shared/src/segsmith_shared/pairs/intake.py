@@ -429,7 +429,8 @@ def _nearest(
     best = np.full(colours.shape[:2], np.iinfo(np.int32).max, np.int32)
     label = np.zeros(colours.shape[:2], np.uint8)
     for colour, number in listed:
-        distance = np.square(colours - np.array(colour, np.int32)).sum(axis=-1, dtype=np.int32)
+        difference = colours - np.array(colour, np.int32)
+        distance = np.einsum("hwc,hwc->hw", difference, difference)
         nearer = distance < best
         label[nearer], best[nearer] = number, distance[nearer]
     return label, np.asarray(best > _COLOUR_TOLERANCE**2)
