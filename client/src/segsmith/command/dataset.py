@@ -100,8 +100,11 @@ def show(here: Invocation, dataset: Annotated[UUID, typer.Argument()]) -> Shown:
     """A dataset's versions."""
     found = here.client.datasets.get(dataset)
     versions = list(here.client.datasets.versions(dataset))
-    rows = [(v.number, v.label, v.origin, v.pair_count, v.id, moment(v.created_at)) for v in versions]
-    words = table((">number", "label", "origin", ">pairs", "version", "created"), rows, title=found.name)
+    rows = [
+        (v.number, v.label, v.origin, v.pair_count, ", ".join(v.class_names), v.id, moment(v.created_at))
+        for v in versions
+    ]
+    words = table((">number", "label", "origin", ">pairs", "classes", "version", "created"), rows, title=found.name)
     return Shown(found.model_dump() | {"versions": versions}, words)
 
 

@@ -429,7 +429,8 @@ def _nearest(
     best = np.full(colours.shape[:2], np.iinfo(np.int32).max, np.int32)
     label = np.zeros(colours.shape[:2], np.uint8)
     for colour, number in listed:
-        distance = np.square(colours - np.array(colour, np.int32)).sum(axis=-1, dtype=np.int32)
+        difference = colours - np.array(colour, np.int32)
+        distance = np.einsum("hwc,hwc->hw", difference, difference)
         nearer = distance < best
         label[nearer], best[nearer] = number, distance[nearer]
     return label, np.asarray(best > _COLOUR_TOLERANCE**2)
@@ -438,4 +439,4 @@ def _nearest(
 def _unknown_class(kind: str, found: Sequence[str], pixels: int, classes: Sequence[ClassMark]) -> UnknownClass:
     shown = ", ".join(found[:_NAMED_AT_MOST]) + (" …" if len(found) > _NAMED_AT_MOST else "")
     known = ", ".join(f"{each.name}={each.sign}" for each in classes)
-    return UnknownClass(f"{kind} {shown} ({pixels} pixels) are neither background nor any of {known}")
+    return UnknownClass(f"{kind} {shown} ({pixels} px) are neither background nor any of {known}")

@@ -90,16 +90,14 @@ def test_colours_are_read_from_files_that_keep_them_and_from_those_that_soften_e
 def test_a_small_area_of_a_colour_that_is_no_class_is_named_and_refused(tmp_path: Path) -> None:
     pixels = np.array(coloured())
     pixels[0:5, 0:5] = (0, 0, 255)
-    with pytest.raises(
-        UnknownClass, match=r"colours #0000ff \(25 pixels\) are neither background nor any of polyp=#ff"
-    ):
+    with pytest.raises(UnknownClass, match=r"colours #0000ff \(25 px\) are neither background nor any of polyp=#ff"):
         read(save(tmp_path / "m.png", Image.fromarray(pixels)), BY_COLOUR)
 
 
 def test_a_single_pixel_of_a_value_that_is_no_class_is_named_and_refused(tmp_path: Path) -> None:
     values = np.array([0, 1, 7], np.uint8)[class_map()]
     values[0, 0] = 200
-    with pytest.raises(UnknownClass, match=r"values 200 \(1 pixels\) are neither background nor any of polyp=1, instr"):
+    with pytest.raises(UnknownClass, match=r"values 200 \(1 px\) are neither background nor any of polyp=1, instr"):
         read(save(tmp_path / "m.png", Image.fromarray(values)), BY_VALUE)
     many = np.arange(SIDE_PX**2, dtype=np.uint16).reshape(SIDE_PX, SIDE_PX)
     with pytest.raises(UnknownClass, match=r"values 2, 3, 4, 5, 6, 8, 9, 10 … "):
