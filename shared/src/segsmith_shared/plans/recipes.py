@@ -38,7 +38,6 @@ def preset_of(
     Where the pairs are `grey`, samples are too unless the recipe says otherwise; networks draw as many `classes` as the
     pairs' labels tell apart. Raises UnknownPreset, PresetOverrideRejected, ModelsDoNotFit.
     """
-    _check_overrides(recipe)
     colour = {"sampling.colour": "grey"} if grey else {}
     if recipe.strategy == "imported":
         named = [models[model_id] for model_id in recipe.model_ids]
@@ -49,6 +48,11 @@ def preset_of(
         )
     by_data = colour | {"network.classes": classes}
     preset = preset_named(recipe.preset or spec.preset).with_overrides(by_data).with_overrides(recipe.overrides)
+    if preset.network.classes != classes:
+        raise PresetOverrideRejected(
+            f"Recipe {recipe.name} sets network.classes to {preset.network.classes}; the labels tell apart {classes}.",
+            hint="Leave it out: it is as many as the classes named when the pairs were imported.",
+        )
     if recipe.warm_start_model_id is not None:
         given = models[recipe.warm_start_model_id]
         _check_drawn_classes(given.preset, classes, "The model to start from")
@@ -59,15 +63,6 @@ def preset_of(
                 hint="Start from one that was trained per cluster or on all pairs.",
             )
     return preset
-
-
-def _check_overrides(recipe: Recipe) -> None:
-    network = recipe.overrides.get("network")
-    if "network.classes" in recipe.overrides or (isinstance(network, Mapping) and "classes" in network):
-        raise PresetOverrideRejected(
-            f"Recipe {recipe.name} sets network.classes, which is as many as the pairs' labels tell apart.",
-            hint="Leave it out; classes are named when pairs are imported.",
-        )
 
 
 def _check_drawn_classes(given: Preset, classes: int, what: str) -> None:
