@@ -44,6 +44,11 @@ def test_beside_the_paper_costs_960_evaluations_a_source_and_as_much_training(pr
     assert paper.training.warm_start_images == 0
 
 
+def test_beside_the_paper_works_on_labels_of_several_classes() -> None:
+    spec = pipeline_spec(RunOptions(beside_paper=16), PAIRS, TESTS)
+    assert [preset_of(spec, recipe, classes=3).network.classes for recipe in spec.recipes] == [3, 3]
+
+
 def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
     assert pipeline_spec(RunOptions(), PAIRS, []).segmentation is None
     assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None

@@ -152,7 +152,8 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
     paper = PRESETS[PAPER_PRESET]
     batch = min(preset.sampling.batch, source_limit)  # a batch is always full: more than there is to do would be waste
     kept = {"samples_per_source": 1, "batch": batch, "redraw": preset.sampling.redraw}
-    overrides = preset.model_dump(mode="json", exclude={"name"}) | {
+    # how many classes the network draws is the labels' to say, of which nothing is known here
+    overrides = preset.model_dump(mode="json", exclude={"name": True, "network": {"classes"}}) | {
         "diffusion": paper.diffusion.model_dump(mode="json"),
         "sampling": paper.sampling.model_dump(mode="json") | kept,
     }
