@@ -6,9 +6,11 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.among import among
+from segsmith_shared.database.pairs import drawing_order
 from segsmith_shared.database.tables import (
     DatasetVersion,
     Generation,
@@ -118,13 +120,51 @@ def set_version_id(generation: Generation, sample_index: int) -> UUID:
 def accepted_samples(session: Session, generation_id: UUID, sample_index: int) -> list[Sample]:
     """The accepted samples of one set, in the order of their sources."""
     query = select(Sample).join(Pair, col(Sample.source_pair_id) == col(Pair.id)).order_by(col(Pair.position))
-    chosen = (Sample.generation_id == generation_id, Sample.sample_index == sample_index, col(Sample.accepted))
-    return list(session.exec(query.where(*chosen)))
+    return list(session.exec(query.where(*_accepted(generation_id, sample_index))))
+
+
+def count_accepted(session: Session, generation_id: UUID, sample_index: int) -> int:
+    """How many samples of one set are accepted."""
+    return session.exec(select(func.count()).select_from(Sample).where(*_accepted(generation_id, sample_index))).one()
+
+
+def accepted_after(
+    session: Session, generation_id: UUID, sample_index: int, position: int, limit: int
+) -> list[tuple[Sample, int]]:
+    """The next accepted samples of one set, each with its source's position, by which they are walked."""
+    query = select(Sample, Pair.position).join(Pair, col(Sample.source_pair_id) == col(Pair.id))
+    query = query.where(*_accepted(generation_id, sample_index), Pair.position > position)
+    return list(session.exec(query.order_by(col(Pair.position)).limit(limit)))
+
+
+def drawn_samples(session: Session, generation_id: UUID, sample_index: int, count: int, seed: int) -> list[Sample]:
+    """At most `count` accepted samples of one set, in the order of their sources, drawn by the seed."""
+    query = select(Sample, Pair.position).join(Pair, col(Sample.source_pair_id) == col(Pair.id))
+    query = query.where(*_accepted(generation_id, sample_index)).order_by(drawing_order(seed)).limit(count)
+    return [sample for sample, _ in sorted(session.exec(query), key=lambda found: found[1])]
+
+
+def regions_by_source(
+    session: Session, generation_id: UUID, sample_index: int, sources: Sequence[Pair]
+) -> dict[UUID, str]:
+    """Of each of these sources with an accepted sample in the set the object that holds what was redrawn of it."""
+    query = select(Sample.source_pair_id, Sample.region_digest).where(
+        *_accepted(generation_id, sample_index), among(col(Sample.source_pair_id), (pair.id for pair in sources))
+    )
+    return dict(session.exec(query).all())
 
 
 def set_label(recipe: str, sample_index: int) -> str:
     """Diff-2 for the second sample of each source of recipe Diff (paper: Diff-N)."""
     return f"{recipe}-{sample_index}"
+
+
+def _accepted(generation_id: UUID, sample_index: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(Sample.generation_id) == generation_id,
+        col(Sample.sample_index) == sample_index,
+        col(Sample.accepted).is_(True),
+    )
 
 
 def _samples_of(session: Session, generation_id: UUID) -> list[Sample]:
