@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.among import among
 from segsmith_shared.database.tables import Job, JobDependency, JobStatus
 from segsmith_shared.problems import Conflict, InvalidInput
 
@@ -37,7 +38,7 @@ def refuse_circles(needs: Mapping[UUID, Iterable[UUID]]) -> None:
 def require_waiting(session: Session, job_ids: Iterable[UUID]) -> None:
     """Lock the jobs. Raises Conflict where one has begun already, so that it can wait for nothing more."""
     statement = (
-        select(Job).where(col(Job.id).in_(job_ids)).order_by(col(Job.id)).with_for_update(key_share=True, of=Job)
+        select(Job).where(among(col(Job.id), job_ids)).order_by(col(Job.id)).with_for_update(key_share=True, of=Job)
     )
     for job in session.exec(statement).all():
         if job.status in (JobStatus.RUNNING, JobStatus.SUCCEEDED):

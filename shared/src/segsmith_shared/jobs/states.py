@@ -9,6 +9,7 @@ from sqlalchemy import func, text, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.among import among
 from segsmith_shared.database.tables import Artifact, Job, JobDependency, JobStatus
 from segsmith_shared.jobs import events, needs, queue
 from segsmith_shared.jobs.claim import Claim
@@ -465,7 +466,7 @@ def _dependants(session: Session, root_id: UUID) -> list[Job]:
         statement = (
             select(Job, JobDependency.even_if_failed)
             .join(JobDependency, col(JobDependency.job_id) == col(Job.id))
-            .where(col(JobDependency.needs_id).in_(edge), col(Job.status).in_(ENDED), col(Job.id).not_in(found))
+            .where(among(col(JobDependency.needs_id), edge), col(Job.status).in_(ENDED), ~among(col(Job.id), found))
             .order_by(col(Job.id))
             .with_for_update(key_share=True, of=Job)
         )

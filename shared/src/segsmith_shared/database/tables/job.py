@@ -62,6 +62,11 @@ class Job(SQLModel, table=True):
     __table_args__ = (
         Index("job_claimable", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
         Index("job_running", "beat_at", postgresql_where=text("status = 'running'")),
+        Index(
+            "job_of_generation",
+            text("(spec ->> 'generation_id')"),
+            postgresql_where=text("kind IN ('generate', 'style') AND status <> 'succeeded'"),
+        ),
     )
 
     id: UUID = identity()
