@@ -9,6 +9,7 @@ from benchmarks.scale.sizes import Size
 from segsmith_shared.pairs.contact_sheet import overlay
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.intake import image_png_bytes, jpeg_bytes, label_png_bytes, thumbnail_of
+from segsmith_shared.pairs.pair import ByteArray
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
 
@@ -50,7 +51,7 @@ def _bytes_by_kind() -> dict[str, float]:
     return {kind: float(np.mean(sizes)) for kind, sizes in kinds.items()}
 
 
-def _with_grain(image: np.ndarray[Any, np.dtype[np.uint8]], number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _with_grain(image: ByteArray, number: int) -> ByteArray:
     """Drawn pictures are smooth and compress too well: a camera's grain of four grey levels."""
     grain = np.random.default_rng(number).normal(0, 4, image.shape)
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + grain, 0, 255), np.uint8)

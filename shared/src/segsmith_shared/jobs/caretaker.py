@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.database.tables import Event, IdempotencyRecord
-from segsmith_shared.jobs import bell, events, queue, states
+from segsmith_shared.jobs import bell, events, needs, queue, states
 from segsmith_shared.jobs.health import Health
 from segsmith_shared.settings import Settings, settings
 from segsmith_shared.telemetry import configure_logging, logger
@@ -55,6 +55,7 @@ class Caretaker:
             for job_id in states.rescue_silent(session, self.settings.silent_seconds):
                 log.warning("rescued a silent job", job_id=str(job_id))
         states.cancel_orphans(session)
+        needs.release_all(session)
         forget_old(session)
         session.flush()
         return queue.claimable_counts(session)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, text, update
+from sqlalchemy import Select, func, text, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -55,9 +55,18 @@ class NeedNotMet(Problem):
 
 def claim(session: Session, queue_name: str, worker: str) -> Claim | None:
     """Make the next claimable job of the queue this worker's; None where nothing can start now."""
+    job = _claimed(session, queue.next_claimable(queue_name), worker)
+    job = job or _claimed(session, queue.next_claimable(queue_name, whatever_was_noted=True), worker)
+    if job is None:
+        return None
+    _note_status(session, job, worker=worker)
+    return Claim.of(job)
+
+
+def _claimed(session: Session, which: Select[UUID], worker: str) -> Job | None:
     statement = (
         update(Job)
-        .where(col(Job.id) == queue.next_claimable(queue_name).scalar_subquery())
+        .where(col(Job.id) == which.scalar_subquery())
         .values(
             status=RUNNING,
             fence=Job.fence + 1,
@@ -70,11 +79,7 @@ def claim(session: Session, queue_name: str, worker: str) -> Claim | None:
         .returning(Job)
         .execution_options(synchronize_session=False)
     )
-    job = session.scalars(statement).one_or_none()
-    if job is None:
-        return None
-    _note_status(session, job, worker=worker)
-    return Claim.of(job)
+    return session.scalars(statement).one_or_none()
 
 
 def guarded(session: Session, held: Claim) -> tuple[Job, datetime]:
@@ -314,6 +319,7 @@ def _finish(session: Session, job: Job, moment: datetime, outcome: Finished) -> 
     _move(session, job, SUCCEEDED)
     session.flush()
     _add_follow_ups(session, job, outcome.follow_ups, paused=held_back)
+    needs.release(session, job.id)
 
 
 def _add_follow_ups(session: Session, parent: Job, follow_ups: Sequence[FollowUp], *, paused: bool) -> None:
