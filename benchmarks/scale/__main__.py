@@ -37,26 +37,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--output", type=Path, default=Path("bench-scale"), help="folder of scale.md and scale.json")
-    parser.add_argument("--revision", default="head", help="of the schema: to compare with an earlier one")
     arguments = parser.parse_args()
-    figures = measure(SIZES[arguments.size], arguments.revision)
+    figures = measure(SIZES[arguments.size])
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "scale.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     (arguments.output / "scale.md").write_text(writing.page(figures))
     print(f"Written to {arguments.output}/scale.md and scale.json")
 
 
-def measure(size: Size, revision: str = "head") -> dict[str, Any]:
+def measure(size: Size) -> dict[str, Any]:
     """Everything, as JSON values."""
     with tempfile.TemporaryDirectory(prefix="segsmith-scale-") as name:
         Path(name).chmod(0o711)  # Postgres may run under another account, and passes through
         with EmbeddedServers.start(Path(name) / "data") as servers:
-            return _measured(size, servers.environment, revision)
+            return _measured(size, servers.environment)
 
 
-def _measured(size: Size, environment: dict[str, str], revision: str) -> dict[str, Any]:
+def _measured(size: Size, environment: dict[str, str]) -> dict[str, Any]:
     url = environment["DATABASE_URL"]
-    upgrade(url, revision)
+    upgrade(url)
     with psycopg.connect(libpq_url(url)) as connection:
         loaded = load(connection, size)
     _tell("loaded", sum(loaded.values()))
@@ -70,7 +69,6 @@ def _measured(size: Size, environment: dict[str, str], revision: str) -> dict[st
     _tell(f"{claimed.claims_per_second:.1f} claims per second", claimed.seconds)
     return {
         "size": asdict(size) | {"jobs": size.jobs},
-        "revision": revision,
         "machine": {"cpu_count": os.cpu_count(), "load": os.getloadavg()[0], "python": sys.version.split()[0]},
         "loaded_seconds": loaded,
         "tables": [

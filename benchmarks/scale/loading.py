@@ -39,9 +39,9 @@ def load(connection: psycopg.Connection, size: Size) -> dict[str, float]:
         ),
         "pipeline": ("id, name, spec, plan, created_at", _pipelines(size)),
         "job": (
-            "id, pipeline_id, kind, name, queue, priority, status, spec, fence, attempts, max_attempts, slice_number,"
-            " wrap_up_seconds, cancel_requested, pause_requested, progress_done, progress_total, progress_unit,"
-            " outputs, run_seconds, peak_memory_bytes, created_at, finished_at",
+            "id, pipeline_id, kind, name, queue, priority, status, waits, spec, fence, attempts, max_attempts,"
+            " slice_number, wrap_up_seconds, cancel_requested, pause_requested, progress_done, progress_total,"
+            " progress_unit, outputs, run_seconds, peak_memory_bytes, created_at, finished_at",
             jobs,
         ),
         "job_dependency": ("job_id, needs_id, even_if_failed", edges),
@@ -136,6 +136,7 @@ def _job(
         queue,
         0,
         status,
+        "t" if created_at == WAITING and noun != "report" else "f",
         json.dumps(spec or {"preset": PRESET, "seed": number, "torch_threads": 1}),
         int(ended),
         0,
@@ -177,7 +178,7 @@ def _events(jobs: Iterable[Row]) -> Iterator[Row]:
     for job in jobs:
         for place in range(4):
             told = ("status", data) if place % 2 else ("progress", figures)
-            yield job[0], job[1], *told, job[21]
+            yield job[0], job[1], *told, job[22]
 
 
 def _pairs(size: Size) -> Iterator[Row]:

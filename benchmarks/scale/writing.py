@@ -11,8 +11,8 @@ def page(figures: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "# Scale",
-            f"{size['pairs']:,} pairs and samples, {size['clusters']:,} clusters, {size['jobs']:,} jobs; schema "
-            f"{figures['revision']}; {machine['cpu_count']} cores for server and clients, load {machine['load']:.1f}.",
+            f"{size['pairs']:,} pairs and samples, {size['clusters']:,} clusters, {size['jobs']:,} jobs; "
+            f"{machine['cpu_count']} cores for server and clients, load {machine['load']:.1f}.",
             _table(
                 ("table", "rows", "MiB", "index MiB", "load s"),
                 [
@@ -29,13 +29,14 @@ def page(figures: dict[str, Any]) -> str:
             ),
             _table(("index", "MiB"), [(row["index"], row["bytes"] / MIB) for row in figures["indexes"][:30]]),
             _table(
-                ("question", "s", "of it in SQL", "statements", "peak MiB"),
+                ("question", "s", "of it in SQL", "statements", "blocks of the slowest", "peak MiB"),
                 [
                     (
                         told["name"],
                         told["failure"] or told["seconds"],
                         told["database_seconds"],
                         told["statements"],
+                        told["blocks"],
                         told["peak_memory_bytes"] / MIB,
                     )
                     for told in figures["answers"]
