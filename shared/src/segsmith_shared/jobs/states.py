@@ -29,6 +29,7 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
 }
 ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})
 REQUESTS = "segsmith_job_requests"  # a NOTIFY channel: the heart of a running job listens for its id
+TURN_MINUTES = 10
 HOOKS_KEY = 0x5E65  # first half of the two-number advisory locks under which hooks of one pipeline take turns
 
 
@@ -505,6 +506,13 @@ def _told(need: Job) -> str:
 
 
 def _take_turns(session: Session, pipeline_id: UUID) -> None:
-    """Wait until no other finishing transaction of the pipeline runs its hook. Taken before any row, so no deadlock."""
+    """Wait until no other finishing transaction of the pipeline runs its hook. Taken before any row, so no deadlock.
+
+    The other may be writing a set of a million pairs, so this waits longer than for a lock on a row.
+    """
     key = pipeline_id.int >> 97
+    session.execute(text(f"SET LOCAL lock_timeout = '{TURN_MINUTES}min'"))
+    session.execute(text(f"SET LOCAL statement_timeout = '{TURN_MINUTES}min'"))
     session.execute(text("SELECT pg_advisory_xact_lock(:hooks, :key)"), {"hooks": HOOKS_KEY, "key": key})
+    session.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+    session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))

@@ -86,7 +86,7 @@ class Recipe(Frozen):
     styling: dict[str, Any] | None = Field(
         None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
     )
-    generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
+    generate_jobs: int = Field(1, ge=1, le=1000, description="jobs that share the sources, so that workers can")
 
     @model_validator(mode="after")
     def _models_are_imported_or_trained(self) -> Self:
