@@ -289,7 +289,7 @@ class TrainJobSpec(Frozen):
 
 
 class GenerateJobSpec(Frozen):
-    """The share `share` of `shares` of a generation's sources; how is in the generation's own spec."""
+    """The share `share` of `shares` of a generation's samples; how is in the generation's own spec."""
 
     generation_id: UUID
     share: int = Field(ge=0)

@@ -1,4 +1,4 @@
-"""The generate job: redraw a share of a generation's sources, batch by batch; the last job of all closes the sets."""
+"""The generate job: draw a share of a generation's samples, batch by batch; the last job of all closes the sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,13 +78,17 @@ def run(context: StepContext) -> Outcome:
 def planned_draws(
     session: Session, generation: Generation, order: GenerationOrder, spec: GenerateJobSpec
 ) -> list[Draw]:
-    """This job's samples, those of one model together. Which model redraws a source depends on the seed alone."""
+    """This job's samples, those of one model together. Which model redraws a source depends on the seed alone.
+
+    A share is a stretch of all samples in the order of their models: so each job reads a few models and not all of them,
+    which of a thousand clusters are terabytes.
+    """
     preset = Preset.model_validate(order.preset)
     models = models_of(session, generation)
     if not models:
         raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
     pairs = pairs_of(session, order.pairs)
-    sources = chosen_sources(pairs, order)[spec.share :: spec.shares]
+    sources = chosen_sources(pairs, order)
     exchanged = preset.sampling.label == "exchanged"
     labels = Labels.of(pairs_of(session, order.labels_from) if order.labels_from else pairs) if exchanged else None
     manners = Manners.of(session, models, order.strategy)
@@ -97,9 +101,9 @@ def planned_draws(
             seed = seed_for(order.seed, "sample", source.position, index)
             label_from = labels.label_for(source, seed) if labels else None
             draws.append(Draw(source, index, model, cluster, seed, label_from))
-    return sorted(
-        draws, key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position)
-    )
+    draws.sort(key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position))
+    begin, end = (len(draws) * share // spec.shares for share in (spec.share, spec.share + 1))
+    return draws[begin:end]
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class Job(SQLModel, table=True):
             "id",
             postgresql_where=text("status = 'queued' AND NOT waits"),
         ),
+        Index("job_queued", "queue", "priority", "created_at", "id", postgresql_where=text("status = 'queued'")),
         Index("job_of_pipeline", "pipeline_id", "created_at", "id"),
         Index("job_running", "beat_at", postgresql_where=text("status = 'running'")),
         Index(

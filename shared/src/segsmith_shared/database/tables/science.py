@@ -56,7 +56,7 @@ class Checkpoint(SQLModel, table=True):
 
 
 class Generation(SQLModel, table=True):
-    """A request for synthetic sets from one version's sources; its generate jobs share the work by source."""
+    """A request for synthetic sets from one version's sources; its generate jobs share the samples."""
 
     id: UUID = identity()
     pipeline_id: UUID | None = Field(default=None, foreign_key="pipeline.id", index=True)

@@ -19,6 +19,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'queued' AND NOT waits"),
     )
     op.create_index(
+        "job_queued",
+        "job",
+        ["queue", "priority", "created_at", "id"],
+        postgresql_where=sa.text("status = 'queued'"),
+    )
+    op.create_index(
         "job_of_generation",
         "job",
         [sa.text("(spec ->> 'generation_id')")],
