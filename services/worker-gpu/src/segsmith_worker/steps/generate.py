@@ -80,8 +80,8 @@ def planned_draws(
 ) -> list[Draw]:
     """This job's samples, those of one model together. Which model redraws a source depends on the seed alone.
 
-    A share is a stretch of all samples in the order of their models: so each job reads a few models and not all of them,
-    which of a thousand clusters are terabytes.
+    A share is a stretch of all samples in the order of their models: each job reads a few models, and not all of a
+    thousand, which would be terabytes.
     """
     preset = Preset.model_validate(order.preset)
     models = models_of(session, generation)
