@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
@@ -61,18 +62,24 @@ def answer(engine: Engine, question: Question) -> Answer:
         try:
             question.ask(session)
             session.flush()
-        except SQLAlchemyError as error:
+            _note_costs(told, heard, time.perf_counter() - began)
+            if heard:
+                slowest = max(heard, key=lambda statement: statement.seconds)
+                told.slowest, told.plan = slowest.text, _plan(session, slowest)
+                told.blocks = _blocks(told.plan)
+            session.rollback()
+        except (SQLAlchemyError, psycopg.Error) as error:  # a limit of the server or of its protocol: a finding
+            _note_costs(told, heard, time.perf_counter() - began)
             told.failure = str(error).splitlines()[0][:200]
-        told.seconds = time.perf_counter() - began
-        told.peak_memory_bytes = _peak_memory_bytes()
-        told.statements = len(heard)
-        told.database_seconds = sum(statement.seconds for statement in heard)
-        if heard and told.failure is None:
-            slowest = max(heard, key=lambda statement: statement.seconds)
-            told.slowest, told.plan = slowest.text, _plan(session, slowest)
-            told.blocks = _blocks(told.plan)
-        session.rollback()
+            session.invalidate()
     return told
+
+
+def _note_costs(told: Answer, heard: Sequence[Statement], seconds: float) -> None:
+    told.seconds = told.seconds or seconds
+    told.peak_memory_bytes = _peak_memory_bytes()
+    told.statements = len(heard)
+    told.database_seconds = sum(statement.seconds for statement in heard)
 
 
 def _plan(session: Session, statement: Statement) -> list[str]:
