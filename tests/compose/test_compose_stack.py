@@ -25,8 +25,8 @@ LONG_LIVED = ("worker-gpu", "redis", "postgres", "s3", "api", "caretaker", "eval
 @pytest.fixture(scope="module")
 def drawn(stack: ComposeStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "pairs"
-    command = [SEGSMITH, "dataset", "draw", folder, "--pairs", "24", "--side", "64", "--seed", "11"]
-    subprocess.run(command, check=True, capture_output=True)
+    draw = ("dataset", "draw", str(folder), "--pairs", "24", "--side", "64", "--seed", "11")
+    subprocess.run([SEGSMITH, *draw], check=True, capture_output=True)
     return folder
 
 
@@ -84,7 +84,7 @@ def test_everything_is_healthy_and_only_the_api_is_published(stack: ComposeStack
     assert once == {"prepare", "s3-volume"}
     assert {by_service[name]["ExitCode"] for name in once} == {0}
     assert {each["Health"] for name, each in by_service.items() if name not in once} == {"healthy"}
-    published = {name for name, each in by_service.items() if any(p["PublishedPort"] for p in each["Publishers"])}
+    published = {name for name, each in by_service.items() if any(p["PublishedPort"] for p in each["Publishers"] or ())}
     assert published == {"api"}
 
 

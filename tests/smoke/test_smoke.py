@@ -66,7 +66,10 @@ def test_a_dataset_becomes_synthetic_pairs(finished: tuple[Path, dict[str, Any]]
     folder, document = finished
     assert document["status"] == "succeeded"
     stages = [stage["stage"] for stage in document["stages"]]
-    assert stages == ["cluster", "train", "generate", "evaluate", "segment", "report"]
+    # how a set is evaluated and what is trained on it have no order of their own
+    assert [*stages[:3], *sorted(stages[3:5]), *stages[5:]] == [
+        "cluster", "train", "generate", "evaluate", "segment", "report",
+    ]  # fmt: skip
     counts = document["sets"][0]["counts"]
     assert counts["requested"] == TRAIN_PAIRS == counts["accepted"] + sum(counts["rejected"].values())
     assert counts["accepted"] > 0
@@ -74,8 +77,9 @@ def test_a_dataset_becomes_synthetic_pairs(finished: tuple[Path, dict[str, Any]]
     assert [path.name for path in images] == [path.name for path in masks]
     assert len(images) == counts["accepted"]
     for image, mask in zip(images, masks, strict=True):
-        label = np.asarray(Image.open(mask))
-        assert Image.open(image).size == label.shape[::-1]
+        with Image.open(image) as picture, Image.open(mask) as drawn:
+            assert picture.size == drawn.size
+            label = np.asarray(drawn)
         assert set(np.unique(label)) == {0, 255}
 
 

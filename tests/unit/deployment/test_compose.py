@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[3]
 Service = dict[str, Any]
 EXACT_VERSION = re.compile(r":(\$\{SEGSMITH_VERSION:-)?(RELEASE\.)?v?\d+[\w.-]*\d[\w.-]*\}*$")
 OWN_SECRETS = ("PASSWORD", "SECRET", "API_KEY", "ACCESS_KEY")
+OF_COMMANDS = {"COMPOSE_FILE", "SSL_CERT_FILE", "SEGSMITH_URL", "SEGSMITH_API_KEY"}
+"""Variables that compose itself, the `segsmith` command and `make smoke` read."""
 RUN_ONCE = {"prepare", "s3-volume"}
 """These end by themselves: nothing to probe."""
 
@@ -147,6 +149,31 @@ def test_the_gpu_file_hands_nvidia_devices_to_the_worker_and_changes_nothing_els
     assert set(override) == {"worker-gpu"}
     (device,) = override["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+
+
+def test_another_s3_server_loosens_nothing() -> None:
+    override = services_of("compose/s3-rclone.yml")
+    assert set(override) == {"s3"}
+    assert set(override["s3"]) == {"image", "entrypoint", "command", "environment", "healthcheck"}
+    together = SERVICES["s3"] | override["s3"]
+    assert all(requirement(together) for requirement, _ in REQUIREMENTS if requirement is not holds_no_secret)
+    assert re.fullmatch(r'"\$\{\w+:\?[^}]+\},\$\{\w+:\?[^}]+\}"', override["s3"]["environment"]["RCLONE_AUTH_KEY"])
+
+
+def test_the_page_on_compose_names_only_what_there_is() -> None:
+    page = (ROOT / "docs" / "compose.md").read_text()
+    files = "".join(
+        (ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.gpu.yml", "compose/make-env")
+    )
+    files += "".join(_dockerfile(name) for name in ("api", "worker-gpu", "evaluator"))
+    named = set(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z_]+\b", page))
+    assert {name for name in named if name not in files} == OF_COMMANDS
+    for name in re.findall(r"(?<![\w/])(?:compose|tests|shared)/[\w./-]+\.(?:yml|py)", page):
+        assert (ROOT / name).is_file(), name
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert (
+        yaml.safe_load(example.replace("!override", ""))["services"]["worker-gpu-1"]["extends"]["service"] in SERVICES
+    )
 
 
 @pytest.mark.parametrize("service", ["api", "worker-gpu", "evaluator"])

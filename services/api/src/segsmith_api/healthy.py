@@ -5,7 +5,7 @@ import sys
 
 from segsmith_api.address import Address
 
-TIMEOUT_SECONDS = 4
+TIMEOUT_SECONDS = 8
 
 
 def main() -> int:
