@@ -1,7 +1,6 @@
 """Many workers at once: each claims, beats and finishes as a worker does, on a connection of its own."""
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -9,6 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from benchmarks.scale.sizes import Size
@@ -34,6 +34,17 @@ class Claimed:
     claim_median_seconds: float
     claim_p95_seconds: float
     finish_p95_seconds: float
+    refusals: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one process's workers did: seconds of claims, of finishes, and in all."""
+
+    claims: list[float]
+    finishes: list[float]
+    refusals: int
+    seconds: float
 
 
 def measure(url: str, size: Size) -> Claimed:
@@ -49,9 +60,8 @@ def measure(url: str, size: Size) -> Claimed:
     with ProcessPoolExecutor(size.worker_processes, mp_context=get_context("spawn")) as pool:
         began = time.perf_counter()
         parts = list(pool.map(_shift, [(url, each, size.claim_seconds)] * size.worker_processes))
-    seconds = max(ended for _, _, ended in parts)
-    claims = np.concatenate([times for times, _, _ in parts])
-    finishes = np.concatenate([times for _, times, _ in parts])
+    seconds = max(part.seconds for part in parts)
+    claims, finishes = (np.concatenate(times) for times in zip(*((p.claims, p.finishes) for p in parts), strict=True))
     assert time.perf_counter() - began >= seconds
     return Claimed(
         workers=each * size.worker_processes,
@@ -61,11 +71,12 @@ def measure(url: str, size: Size) -> Claimed:
         claim_median_seconds=float(np.median(claims)),
         claim_p95_seconds=float(np.quantile(claims, 0.95)),
         finish_p95_seconds=float(np.quantile(finishes, 0.95)),
+        refusals=sum(part.refusals for part in parts),
     )
 
 
-def _shift(order: tuple[str, int, float]) -> tuple[Sequence[float], Sequence[float], float]:
-    """One process's workers until nothing can be claimed or time is over: seconds of claims, of finishes, in all."""
+def _shift(order: tuple[str, int, float]) -> _Part:
+    """One process's workers, until nothing can be claimed or time is over."""
     url, workers, seconds = order
     engine = engine_for(url, pool_size=workers, application="segsmith bench worker")
     with ThreadPoolExecutor(workers) as pool:
@@ -74,7 +85,9 @@ def _shift(order: tuple[str, int, float]) -> tuple[Sequence[float], Sequence[flo
         found = list(pool.map(lambda number: _work(engine, f"bench {number}", began + seconds), range(workers)))
     ended = time.perf_counter() - began
     engine.dispose()
-    return [took for claims, _ in found for took in claims], [took for _, ends in found for took in ends], ended
+    claims = [took for times, _, _ in found for took in times]
+    finishes = [took for _, times, _ in found for took in times]
+    return _Part(claims, finishes, sum(refusals for _, _, refusals in found), ended)
 
 
 def _connect(engine: Engine) -> None:
@@ -82,24 +95,37 @@ def _connect(engine: Engine) -> None:
         session.connection()
 
 
-def _work(engine: Engine, name: str, until: float) -> tuple[list[float], list[float]]:
-    claims, finishes = [], []
+def _work(engine: Engine, name: str, until: float) -> tuple[list[float], list[float], int]:
+    """Seconds of each claim and of each finish, and how often the database refused; then a worker tries again."""
+    claims: list[float] = []
+    finishes: list[float] = []
+    refusals = 0
     while time.perf_counter() < until:
-        began = time.perf_counter()
-        with session_scope(engine) as session:
-            claim = states.claim(session, QUEUE, name)
-        if claim is None:
-            break
-        claims.append(time.perf_counter() - began)
-        with session_scope(engine) as session:
-            _beat(session, claim.job_id, claim.fence)
-        began = time.perf_counter()
-        with session_scope(engine) as session:
-            states.write_outcome(session, claim, Finished())
-        finishes.append(time.perf_counter() - began)
-        with session_scope(engine) as session:
-            queue.claimable_counts(session)
-    return claims, finishes
+        try:
+            if not _round(engine, name, claims, finishes):
+                break
+        except OperationalError:
+            refusals += 1
+    return claims, finishes, refusals
+
+
+def _round(engine: Engine, name: str, claims: list[float], finishes: list[float]) -> bool:
+    """Claim, beat, finish, and look what else can start; False where nothing could be claimed."""
+    began = time.perf_counter()
+    with session_scope(engine) as session:
+        claim = states.claim(session, QUEUE, name)
+    if claim is None:
+        return False
+    claims.append(time.perf_counter() - began)
+    with session_scope(engine) as session:
+        _beat(session, claim.job_id, claim.fence)
+    began = time.perf_counter()
+    with session_scope(engine) as session:
+        states.write_outcome(session, claim, Finished())
+    finishes.append(time.perf_counter() - began)
+    with session_scope(engine) as session:
+        queue.claimable_counts(session)
+    return True
 
 
 def _beat(session: Session, job_id: object, fence: int) -> None:

@@ -44,7 +44,8 @@ def page(figures: dict[str, Any]) -> str:
             ),
             f"{claims['workers']} workers: {claims['claims_per_second']:.1f} claim-beat-finish per second "
             f"({claims['claims']:,} in {claims['seconds']:.1f} s); claim median {claims['claim_median_seconds']:.3f} s,"
-            f" p95 {claims['claim_p95_seconds']:.3f} s; finish p95 {claims['finish_p95_seconds']:.3f} s.",
+            f" p95 {claims['claim_p95_seconds']:.3f} s; finish p95 {claims['finish_p95_seconds']:.3f} s; "
+            f"{claims['refusals']} refused by a time limit.",
             f"Objects: {figures['objects']}",
             "## Plans",
             *(_plan(told) for told in figures["answers"] if told["plan"]),
