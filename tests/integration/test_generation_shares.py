@@ -1,5 +1,6 @@
 """How the samples of a generation are shared among its jobs, over real rows, without drawing any."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -78,9 +79,10 @@ def generation_id(engine: Engine, version_id: UUID) -> UUID:
         return generation.id
 
 
-def drawn(session: Session, generation_id: UUID, share: int, shares: int) -> list[Drawn]:
+def drawn(session: Session, generation_id: UUID, share: int, shares: int, **more: Any) -> list[Drawn]:
     generation = session.get_one(Generation, generation_id)
-    spec = GenerateJobSpec(generation_id=generation_id, share=share, shares=shares, torch_threads=1)
+    document = {"generation_id": generation_id, "share": share, "shares": shares, "torch_threads": 1} | more
+    spec = GenerateJobSpec.model_validate(document)
     draws = planned_draws(session, generation, GenerationOrder.model_validate(generation.spec), spec)
     return [(draw.source.id, draw.sample_index, draw.model.id, draw.seed) for draw in draws]
 
@@ -91,11 +93,23 @@ def test_shares_hold_every_sample_once_and_read_few_models_each(
 ) -> None:
     with session_scope(engine) as session:
         whole = drawn(session, generation_id, 0, 1)
-        parts = [drawn(session, generation_id, share, shares) for share in range(shares)]
+        parts = [drawn(session, generation_id, share, shares, shared_by="model") for share in range(shares)]
     assert [draw for part in parts for draw in part] == whole
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     models_read = sum(len({model_id for _, _, model_id, _ in part}) for part in parts)
     assert models_read <= len({model_id for _, _, model_id, _ in whole}) + shares - 1
+
+
+def test_jobs_of_before_there_were_shares_by_model_go_on_with_the_sources_that_they_began_with(
+    engine: Engine, generation_id: UUID, version_id: UUID
+) -> None:
+    with session_scope(engine) as session:
+        sources = [pair.id for pair in pairs_of(session, PartRef(version_id=version_id))]
+        parts = [drawn(session, generation_id, share, 3) for share in range(3)]
+        whole = drawn(session, generation_id, 0, 1)
+    for share, part in enumerate(parts):
+        assert {source_id for source_id, *_ in part} == set(sources[share::3])
+    assert sorted(draw for part in parts for draw in part) == sorted(whole)
 
 
 def test_a_label_to_draw_to_is_a_namesake_or_any_other_by_the_seed(engine: Engine, version_id: UUID) -> None:

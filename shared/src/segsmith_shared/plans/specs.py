@@ -289,11 +289,16 @@ class TrainJobSpec(Frozen):
 
 
 class GenerateJobSpec(Frozen):
-    """The share `share` of `shares` of a generation's samples; how is in the generation's own spec."""
+    """The share `share` of `shares` of a generation's samples; how is in the generation's own spec.
+
+    `shared_by`: a share is a stretch of the samples in the order of their models; jobs from before there was the field
+    take every so-manieth source, and a generation that was half done at an upgrade ends as it began.
+    """
 
     generation_id: UUID
     share: int = Field(ge=0)
     shares: int = Field(ge=1)
+    shared_by: Literal["source", "model"] = "source"
     torch_threads: int
     slice_seconds: SliceSeconds = None
 

@@ -80,8 +80,8 @@ def planned_draws(
 ) -> list[Draw]:
     """This job's samples, those of one model together. Which model redraws a source depends on the seed alone.
 
-    A share is a stretch of all samples in the order of their models: each job reads a few models, and not all of a
-    thousand, which would be terabytes.
+    Shared by model, a share is a stretch of all samples in the order of their models: each job reads a few models, and
+    not all of a thousand, which would be terabytes.
     """
     preset = Preset.model_validate(order.preset)
     models = models_of(session, generation)
@@ -102,6 +102,9 @@ def planned_draws(
             label_from = labels.label_for(source, seed) if labels else None
             draws.append(Draw(source, index, model, cluster, seed, label_from))
     draws.sort(key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position))
+    if spec.shared_by == "source":
+        own_sources = {source.id for source in sources[spec.share :: spec.shares]}
+        return [draw for draw in draws if draw.source.id in own_sources]
     begin, end = (len(draws) * share // spec.shares for share in (spec.share, spec.share + 1))
     return draws[begin:end]
 
