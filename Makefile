@@ -22,7 +22,7 @@ DISTRIBUTIONS := shared services/api services/worker-gpu services/evaluator clie
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 SOURCES := $(DISTRIBUTIONS:%=%/src)
 
-.PHONY: help install demo up images compose-env smoke test check format test-chaos test-e2e test-gpu test-compose bench bench-gpu \
+.PHONY: help install demo up images compose-env smoke test check format test-chaos test-e2e test-gpu test-compose bench bench-gpu bench-scale \
     requirements clean clean-all
 
 help:  ## list these commands
@@ -85,6 +85,9 @@ bench: install  ## ratios against named baselines, also written to bench.json (O
 bench-gpu: install  ## the same on a CUDA device, written to bench-gpu.json; says so and fails where there is none
 	@$(BIN)/python -m benchmarks --gpu $(if $(ONLY),--only $(ONLY)) --output bench-gpu.json
 
+bench-scale: install  ## a database of 10^6 pairs and 10^5 jobs: sizes, plans, claims, written to bench-scale/ (SCALE=small|jobs|full)
+	@$(BIN)/python -m benchmarks.scale --size $(or $(SCALE),small) --output bench-scale
+
 requirements: install  ## pin requirements/*.in again, newest versions with hashes
 	@for list in build vision api worker-gpu evaluator dev; do \
 	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -93,7 +96,7 @@ requirements: install  ## pin requirements/*.in again, newest versions with hash
 
 clean:  ## remove caches and built files
 	@find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json bench-gpu.json
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json bench-gpu.json bench-scale
 
 clean-all: clean  ## also remove .venv and what the demo left; the data of `make up` stays
 	@rm -rf $(VENV) $(DEMO)

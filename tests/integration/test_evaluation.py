@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from segsmith_evaluator.metrics.evaluate_set import SetMetrics
-from segsmith_evaluator.steps.evaluate import run
+from segsmith_evaluator.steps import shards
+from segsmith_evaluator.steps.evaluate import TooManyToDropFrom, run
 from segsmith_shared.database.generations import close_generation_when_done
 from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import (
@@ -29,7 +30,7 @@ from segsmith_shared.database.tables import (
     Sample,
 )
 from segsmith_shared.jobs import states
-from segsmith_shared.jobs.context import Finished, StepContext, Stopped, StopReason
+from segsmith_shared.jobs.context import StepContext, Stopped, StopReason
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.intake import label_png_bytes, png_bytes
 from segsmith_shared.plans.presets import preset_named
@@ -91,14 +92,14 @@ class Made:
         self.store(job)
         return job
 
-    def evaluate_job(self, *, drop_near_copies: bool) -> Job:
+    def evaluate_job(self, *, drop_near_copies: bool, **options: int) -> Job:
         spec = EvaluateJobSpec(
             generation_id=self.generation_id,
             sample_index=1,
             pairs=PartRef(version_id=self.version_id),
             tests=(NamedPart(name="held-out", pairs=PartRef(version_id=self.test_id)),),
             geometry="squash",
-            evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5),
+            evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5, **options),
             seed=0,
             torch_threads=1,
             allow_stand_ins=True,
@@ -148,14 +149,16 @@ def context_of(made: Made, settings: Settings, *, stop: bool = False) -> StepCon
     return StepContext(claim, settings, made.engine, lambda: StopReason.CANCEL if stop else None)
 
 
-def evaluated(made: Made, settings: Settings, *, drop_near_copies: bool) -> tuple[Job, SetMetrics]:
-    """Run the evaluate job as its worker would."""
-    job = made.evaluate_job(drop_near_copies=drop_near_copies)
-    context = context_of(made, settings)
-    outcome = run(context)
-    assert isinstance(outcome, Finished)
-    with session_scope(made.engine) as session:
-        assert states.write_outcome(session, context.claim, outcome) == JobStatus.SUCCEEDED
+def evaluated(made: Made, settings: Settings, *, drop_near_copies: bool, **options: int) -> tuple[Job, SetMetrics]:
+    """Run the evaluate job, slice by slice, as its worker would."""
+    job = made.evaluate_job(drop_near_copies=drop_near_copies, **options)
+    status = JobStatus.QUEUED
+    while status == JobStatus.QUEUED:
+        context = context_of(made, settings)
+        outcome = run(context)
+        with session_scope(made.engine) as session:
+            status = states.write_outcome(session, context.claim, outcome)
+    assert status == JobStatus.SUCCEEDED
     with session_scope(made.engine) as session:
         row = session.exec(select(Evaluation).where(Evaluation.job_id == job.id)).one()
         return job, SetMetrics.model_validate(row.metrics)
@@ -235,3 +238,39 @@ def test_a_stopped_evaluation_leaves_the_set_as_it_is(made: Made, settings: Sett
     assert isinstance(run(context_of(made, settings, stop=True)), Stopped)
     with session_scope(made.engine) as session:
         assert all(session.exec(select(Sample.accepted)).all())
+
+
+def test_of_a_set_larger_than_is_taken_whole_fid_is_of_all_and_the_rest_of_drawn_pictures(
+    made: Made, settings: Settings
+) -> None:
+    _, whole = evaluated(made, settings, drop_near_copies=False)
+    _, large = evaluated(made, settings, drop_near_copies=False, largest_whole_set=6)
+    assert (large.n_real, large.n_synthetic, large.fid.n, large.kid.n, large.ms_ssim_real.n) == (10, 10, 10, 6, 6)
+    assert large.fid.value == pytest.approx(whole.fid.value, rel=1e-9)
+    assert (large.region_fid, whole.region_fid) != (None, None)
+    assert large.region_fid.value == pytest.approx(whole.region_fid.value, rel=1e-9)  # type: ignore[union-attr]
+    assert large.fid.detail["interval_images"] == 6
+    assert large.memorisation is not None
+    assert large.memorisation.n == 6
+    assert "all 10 real and 10 synthetic pictures" in large.notes[0]
+    assert whole.fid.n == whole.kid.n == 10
+    assert "interval_images" not in whole.fid.detail
+
+
+def test_a_large_evaluation_goes_on_after_its_last_shard_and_comes_to_the_same(
+    made: Made, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, at_once = evaluated(made, settings, drop_near_copies=False, largest_whole_set=6)
+    monkeypatch.setattr(shards, "SHARD_PICTURES", 3)
+    hurried = settings.model_copy(update={"slice_seconds": 1e-9})
+    job, sliced = evaluated(made, hurried, drop_near_copies=False, largest_whole_set=6)
+    assert sliced.fid.value == pytest.approx(at_once.fid.value, rel=1e-9)
+    assert sliced.kid == at_once.kid
+    with session_scope(made.engine) as session:
+        assert session.get_one(Job, job.id).slice_number == 8
+
+
+def test_near_copies_are_not_left_out_of_a_set_that_is_checked_in_part(made: Made, settings: Settings) -> None:
+    made.evaluate_job(drop_near_copies=True, largest_whole_set=6)
+    with pytest.raises(TooManyToDropFrom, match="10 samples"):
+        run(context_of(made, settings))

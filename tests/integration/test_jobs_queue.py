@@ -109,6 +109,33 @@ def test_a_job_waits_until_all_its_needs_have_succeeded(desk: Desk) -> None:
     assert desk.names() == ["both"]
 
 
+def test_a_waiting_job_is_noted_as_such_and_the_note_goes_with_its_last_need(desk: Desk) -> None:
+    one, other = desk.submit("one"), desk.submit("other")
+    both = desk.submit("both", one, other)
+    report = desk.submit("report", one, other, even_if_needs_failed=True)
+    assert (desk.job(one).waits, desk.job(both).waits, desk.job(report).waits) == (False, True, False)
+    desk.finish(desk.claim())
+    assert desk.job(both).waits
+    desk.finish(desk.claim())
+    assert not desk.job(both).waits
+
+
+def test_a_note_that_outlives_the_last_need_holds_nobody_up_and_the_caretaker_takes_it(
+    desk: Desk, settings: Settings
+) -> None:
+    one, other = desk.submit("one"), desk.submit("other")
+    both = [desk.submit(f"both {number}", one, other) for number in range(2)]
+    first, second = desk.claim(), desk.claim()
+    with session_scope(desk.engine) as left, session_scope(desk.engine) as right:  # neither sees the other end
+        states.write_outcome(left, first, Finished())
+        states.write_outcome(right, second, Finished())
+    assert [desk.job(job_id).waits for job_id in both] == [True, True]
+    assert desk.do(queue.claimable_counts) == {"cpu": 2}
+    assert desk.claim().job_id == both[0]
+    Caretaker(settings, desk.engine).round()
+    assert not desk.job(both[1]).waits
+
+
 def test_jobs_that_need_each_other_are_refused_whole(desk: Desk) -> None:
     one, other = uuid4(), uuid4()
     circle = [

@@ -24,6 +24,10 @@ API_START_SECONDS = 90.0
 STOP_SECONDS = 20.0
 KEY_FILE, STATE_FILE = "first-api-key", "stack.json"
 
+AS_IN_CONTAINERS = {"OMP_WAIT_POLICY": "PASSIVE", "NO_ALBUMENTATIONS_UPDATE": "1"}
+"""What the images set too: torch's waiting threads sleep (spinning ones made a busy machine many times slower), and no
+library asks the internet for news. The caller's own environment goes first."""
+
 
 class PortTaken(Conflict):
     """Another program listens where the API should."""
@@ -75,7 +79,7 @@ class Stack:
         with ExitStack() as undo:
             servers = undo.enter_context(EmbeddedServers.start(folder, durable=durable))
             api_key, key_is_new = _prepare_database(servers)
-            seen = dict(os.environ) | dict(environment or {}) | servers.environment
+            seen = AS_IN_CONTAINERS | dict(os.environ) | dict(environment or {}) | servers.environment
             seen |= {"SEGSMITH_HOST": HOST, "SEGSMITH_PORT": str(api_port), "PYTHONUNBUFFERED": "1"}
             modules = _modules(gpu_workers, cpu_workers)
             children = {name: _service(name, module, servers.folder, seen) for name, module in modules.items()}

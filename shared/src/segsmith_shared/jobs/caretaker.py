@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.database.tables import Event, IdempotencyRecord
-from segsmith_shared.jobs import bell, events, queue, states
+from segsmith_shared.jobs import bell, events, needs, queue, states
 from segsmith_shared.jobs.health import Health
 from segsmith_shared.settings import Settings, settings
 from segsmith_shared.telemetry import configure_logging, logger
@@ -55,7 +55,8 @@ class Caretaker:
             for job_id in states.rescue_silent(session, self.settings.silent_seconds):
                 log.warning("rescued a silent job", job_id=str(job_id))
         states.cancel_orphans(session)
-        _forget_old(session)
+        needs.release_all(session)
+        forget_old(session)
         session.flush()
         return queue.claimable_counts(session)
 
@@ -78,7 +79,7 @@ def serve() -> None:
     engine.dispose()
 
 
-def _forget_old(session: Session) -> None:
+def forget_old(session: Session) -> None:
     """Idempotency keys have served after two days; progress is superseded by later progress and by the results."""
     keys_end = func.now() - timedelta(hours=IDEMPOTENCY_HOURS)
     session.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.created_at) < keys_end))

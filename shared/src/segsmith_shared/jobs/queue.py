@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, func, or_
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
@@ -13,10 +13,10 @@ MOST_COUNTED = 64
 ENDED_BADLY = (JobStatus.FAILED, JobStatus.CANCELLED)
 
 
-def may_start() -> ColumnElement[bool]:
-    """Queued, due, and every need has succeeded, or at least ended where the dependency says that this is enough."""
+def has_unmet_need() -> ColumnElement[bool]:
+    """Some need has not succeeded, and not ended at all where the dependency says that this is enough."""
     need = aliased(Job)
-    unmet = (
+    return (
         sa_select(1)
         .select_from(JobDependency)
         .join(need, col(need.id) == col(JobDependency.needs_id))
@@ -28,15 +28,24 @@ def may_start() -> ColumnElement[bool]:
         .correlate(Job)
         .exists()
     )
+
+
+def may_start(*, whatever_was_noted: bool) -> ColumnElement[bool]:
+    """Queued, due, and without an unmet need.
+
+    Unless `whatever_was_noted`, jobs noted as waiting are not looked at, so that a hundred thousand that wait cost a
+    claim nothing; the note may be late, and whoever finds no other job looks at them too.
+    """
     due = or_(col(Job.not_before).is_(None), col(Job.not_before) <= func.now())
-    return (col(Job.status) == JobStatus.QUEUED) & due & ~unmet
+    queued = text("job.status = 'queued'") if whatever_was_noted else text("job.status = 'queued' AND NOT job.waits")
+    return and_(queued, due, ~has_unmet_need())
 
 
-def next_claimable(queue: str) -> Select[UUID]:
+def next_claimable(queue: str, *, whatever_was_noted: bool = False) -> Select[UUID]:
     """The id of the job to claim next, locked; jobs that others are claiming are passed over."""
     return (
         sa_select(col(Job.id))
-        .where(col(Job.queue) == queue, may_start())
+        .where(col(Job.queue) == queue, may_start(whatever_was_noted=whatever_was_noted))
         .order_by(col(Job.priority), col(Job.created_at), col(Job.id))
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
@@ -45,6 +54,11 @@ def next_claimable(queue: str) -> Select[UUID]:
 
 def claimable_counts(session: Session) -> dict[str, int]:
     """Queue -> how many of its jobs could start now; queues without any are absent, and counting stops at 64 in all."""
-    some: Subquery = sa_select(col(Job.queue)).where(may_start()).limit(MOST_COUNTED).subquery()
+    return _counted(session, whatever_was_noted=False) or _counted(session, whatever_was_noted=True)
+
+
+def _counted(session: Session, *, whatever_was_noted: bool) -> dict[str, int]:
+    ready = may_start(whatever_was_noted=whatever_was_noted)
+    some: Subquery = sa_select(col(Job.queue)).where(ready).limit(MOST_COUNTED).subquery()
     counted = session.execute(sa_select(some.c.queue, func.count()).group_by(some.c.queue))
     return {queue: count for queue, count in counted}  # noqa: C416 - rows, not pairs, for the type checker

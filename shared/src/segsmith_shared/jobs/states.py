@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, text, update
+from sqlalchemy import Select, func, text, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.among import among
 from segsmith_shared.database.tables import Artifact, Job, JobDependency, JobStatus
 from segsmith_shared.jobs import events, needs, queue
 from segsmith_shared.jobs.claim import Claim
@@ -28,6 +29,7 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
 }
 ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})
 REQUESTS = "segsmith_job_requests"  # a NOTIFY channel: the heart of a running job listens for its id
+TURN_MINUTES = 10
 HOOKS_KEY = 0x5E65  # first half of the two-number advisory locks under which hooks of one pipeline take turns
 
 
@@ -54,9 +56,18 @@ class NeedNotMet(Problem):
 
 def claim(session: Session, queue_name: str, worker: str) -> Claim | None:
     """Make the next claimable job of the queue this worker's; None where nothing can start now."""
+    job = _claimed(session, queue.next_claimable(queue_name), worker)
+    job = job or _claimed(session, queue.next_claimable(queue_name, whatever_was_noted=True), worker)
+    if job is None:
+        return None
+    _note_status(session, job, worker=worker)
+    return Claim.of(job)
+
+
+def _claimed(session: Session, which: Select[UUID], worker: str) -> Job | None:
     statement = (
         update(Job)
-        .where(col(Job.id) == queue.next_claimable(queue_name).scalar_subquery())
+        .where(col(Job.id) == which.scalar_subquery())
         .values(
             status=RUNNING,
             fence=Job.fence + 1,
@@ -69,11 +80,7 @@ def claim(session: Session, queue_name: str, worker: str) -> Claim | None:
         .returning(Job)
         .execution_options(synchronize_session=False)
     )
-    job = session.scalars(statement).one_or_none()
-    if job is None:
-        return None
-    _note_status(session, job, worker=worker)
-    return Claim.of(job)
+    return session.scalars(statement).one_or_none()
 
 
 def guarded(session: Session, held: Claim) -> tuple[Job, datetime]:
@@ -313,6 +320,7 @@ def _finish(session: Session, job: Job, moment: datetime, outcome: Finished) -> 
     _move(session, job, SUCCEEDED)
     session.flush()
     _add_follow_ups(session, job, outcome.follow_ups, paused=held_back)
+    needs.release(session, job.id)
 
 
 def _add_follow_ups(session: Session, parent: Job, follow_ups: Sequence[FollowUp], *, paused: bool) -> None:
@@ -465,7 +473,7 @@ def _dependants(session: Session, root_id: UUID) -> list[Job]:
         statement = (
             select(Job, JobDependency.even_if_failed)
             .join(JobDependency, col(JobDependency.job_id) == col(Job.id))
-            .where(col(JobDependency.needs_id).in_(edge), col(Job.status).in_(ENDED), col(Job.id).not_in(found))
+            .where(among(col(JobDependency.needs_id), edge), col(Job.status).in_(ENDED), ~among(col(Job.id), found))
             .order_by(col(Job.id))
             .with_for_update(key_share=True, of=Job)
         )
@@ -498,6 +506,13 @@ def _told(need: Job) -> str:
 
 
 def _take_turns(session: Session, pipeline_id: UUID) -> None:
-    """Wait until no other finishing transaction of the pipeline runs its hook. Taken before any row, so no deadlock."""
+    """Wait until no other finishing transaction of the pipeline runs its hook. Taken before any row, so no deadlock.
+
+    The other may be writing a set of a million pairs, so this waits longer than for a lock on a row.
+    """
     key = pipeline_id.int >> 97
+    session.execute(text(f"SET LOCAL lock_timeout = '{TURN_MINUTES}min'"))
+    session.execute(text(f"SET LOCAL statement_timeout = '{TURN_MINUTES}min'"))
     session.execute(text("SELECT pg_advisory_xact_lock(:hooks, :key)"), {"hooks": HOOKS_KEY, "key": key})
+    session.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+    session.execute(text("SET LOCAL statement_timeout TO DEFAULT"))

@@ -289,7 +289,9 @@ def _plan_recipes(
                 "generate",
                 f"generate {recipe.name}" + (f" {share + 1}/{shares}" if shares > 1 else ""),
                 GPU,
-                GenerateJobSpec(generation_id=generation.id, share=share, shares=shares, torch_threads=threads),
+                GenerateJobSpec(
+                    generation_id=generation.id, share=share, shares=shares, shared_by="model", torch_threads=threads
+                ),
                 needs,
             )
             for share in range(shares)

@@ -86,7 +86,7 @@ class Recipe(Frozen):
     styling: dict[str, Any] | None = Field(
         None, description="also style the sets after their sources: fields of StylingSpec that differ, or {}"
     )
-    generate_jobs: int = Field(1, ge=1, le=64, description="jobs that share the sources, so that workers can")
+    generate_jobs: int = Field(1, ge=1, le=1000, description="jobs that share the sources, so that workers can")
 
     @model_validator(mode="after")
     def _models_are_imported_or_trained(self) -> Self:
@@ -102,6 +102,12 @@ class EvaluationSpec(Frozen):
 
     bootstrap_samples: int = Field(200, ge=0, le=10_000)
     ms_ssim_pairs: int = Field(2000, ge=10, le=1_000_000)
+    largest_whole_set: int = Field(
+        5000,
+        ge=4,
+        le=50_000,
+        description="of larger sets FID takes all, shard by shard, all else as many drawn pictures",
+    )
 
 
 class ArmSpec(Frozen):
@@ -283,11 +289,16 @@ class TrainJobSpec(Frozen):
 
 
 class GenerateJobSpec(Frozen):
-    """The share `share` of `shares` of a generation's sources; how is in the generation's own spec."""
+    """The share `share` of `shares` of a generation's samples; how is in the generation's own spec.
+
+    `shared_by`: a share is a stretch of the samples in the order of their models; jobs from before there was the field
+    take every so-manieth source, and a generation that was half done at an upgrade ends as it began.
+    """
 
     generation_id: UUID
     share: int = Field(ge=0)
     shares: int = Field(ge=1)
+    shared_by: Literal["source", "model"] = "source"
     torch_threads: int
     slice_seconds: SliceSeconds = None
 

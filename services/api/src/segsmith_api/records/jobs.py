@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from segsmith_api.answers import ArtifactAnswer, CheckpointAnswer, JobAnswer, JobDetail
 from segsmith_api.pagination import Order, Page, PageRequest, newest_first, page_of
 from segsmith_api.records.finding import check_exists, find
+from segsmith_shared.database.among import among
 from segsmith_shared.database.tables import Artifact, Checkpoint, Job, JobDependency, JobKind, JobStatus, Pipeline
 
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
@@ -51,7 +52,7 @@ def shown(session: Session, rows: Sequence[Job]) -> list[JobAnswer]:
 
 def needs_of(session: Session, job_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
     """What each job needs, in one query for all."""
-    query = select(JobDependency).where(col(JobDependency.job_id).in_(job_ids)).order_by(col(JobDependency.needs_id))
+    query = select(JobDependency).where(among(col(JobDependency.job_id), job_ids)).order_by(col(JobDependency.needs_id))
     needs: dict[UUID, list[UUID]] = {job_id: [] for job_id in job_ids}
     for row in session.exec(query):
         needs[row.job_id].append(row.needs_id)

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func
+from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from segsmith_api.answers import PipelineAnswer, PipelineDetail
@@ -31,7 +32,9 @@ def detail(session: Session, pipeline_id: UUID) -> PipelineDetail:
 
 
 def page(session: Session, asked: PageRequest) -> Page[PipelineAnswer]:
-    return page_of(session, select(Pipeline), newest_first(Pipeline), asked, lambda rows: _shown(session, rows))
+    """Without specs and plans, which are long where pipelines are large."""
+    query = select(Pipeline).options(*(defer(column, raiseload=True) for column in (Pipeline.spec, Pipeline.plan)))  # type: ignore[arg-type]  # columns
+    return page_of(session, query, newest_first(Pipeline), asked, lambda rows: _shown(session, rows))
 
 
 def status(session: Session, pipeline_id: UUID) -> JobStatus:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
+from sqlalchemy.orm import defer
 from sqlmodel import Session, SQLModel, col, select
 
 from segsmith_api.answers import (
@@ -40,7 +41,7 @@ Shown = TypeVar("Shown", bound=Answer)
 
 
 def clusterings_page(session: Session, asked: PageRequest, pipeline_id: UUID | None) -> Page[ClusteringAnswer]:
-    return _of_jobs(session, asked, Clustering, ClusteringAnswer, pipeline_id)
+    return _of_jobs(session, asked, Clustering, ClusteringAnswer, pipeline_id, left_out=[col(Clustering.assignments)])
 
 
 def clustering(session: Session, clustering_id: UUID) -> ClusteringDetail:
@@ -160,10 +161,12 @@ def _of_jobs(
     answer: type[Shown],
     pipeline_id: UUID | None,
     job_id: UUID | None = None,
+    *,
+    left_out: Sequence[Any] = (),
 ) -> Page[Shown]:
-    """The rows of `table` that the jobs of a pipeline left, newest first."""
+    """The rows of `table` that the jobs of a pipeline left, newest first; columns `left_out` are not read."""
     rows: Any = table
-    query = select(rows)
+    query = select(rows).options(*(defer(column, raiseload=True) for column in left_out))
     if pipeline_id is not None:
         query = query.where(col(rows.job_id).in_(select(Job.id).where(Job.pipeline_id == pipeline_id)))
     if job_id is not None:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from segsmith_evaluator.metrics.copies import Memorisation
-from segsmith_evaluator.metrics.fid import fid_figure, rank_note
+from segsmith_evaluator.metrics.fid import fid_figure, fid_figure_of_all, rank_note
 from segsmith_evaluator.metrics.figures import Figure, OnCount
 from segsmith_evaluator.metrics.kid import MINIMUM_IMAGES, kid_figure
+from segsmith_evaluator.metrics.moments import Moments
 from segsmith_evaluator.metrics.ms_ssim import ENLARGED_SIDE_PX, ms_ssim_figure
 from segsmith_evaluator.metrics.region import region_crops
 from segsmith_shared.problems import InvalidInput
@@ -61,6 +62,16 @@ class SetMetrics(BaseModel):
     floor_fid: Figure | None = None
     memorisation: Memorisation | None = None
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class WholeSets:
+    """The moments of the features of all pictures of both sides, and of their redrawn regions where there are any."""
+
+    real: Moments
+    synthetic: Moments
+    real_regions: Moments | None = None
+    synthetic_regions: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,30 @@ def evaluate_set(
         notes=[],
     )
     return metrics.model_copy(update={"notes": [*_notes(metrics, extractor), *floor_notes, *region_notes]})
+
+
+def of_all_pictures(drawn: SetMetrics, whole: WholeSets) -> SetMetrics:
+    """The metrics of sets of which `drawn` holds those of some pictures: FID of all, the rest as it was measured."""
+    note = (
+        f"FID is of all {whole.real.count:,} real and {whole.synthetic.count:,} synthetic pictures. What compares "
+        f"pictures with each other (KID, MS-SSIM, the floor, the spread of FID, the copy check) is of {drawn.n_real:,} "
+        f"and {drawn.n_synthetic:,} of them, drawn by the seed."
+    )
+    return drawn.model_copy(
+        update={
+            "n_real": whole.real.count,
+            "n_synthetic": whole.synthetic.count,
+            "fid": fid_figure_of_all(drawn.fid, whole.real, whole.synthetic),
+            "region_fid": _region_fid_of_all(drawn.region_fid, whole),
+            "notes": [note, *drawn.notes],
+        }
+    )
+
+
+def _region_fid_of_all(drawn: Figure | None, whole: WholeSets) -> Figure | None:
+    if drawn is None or whole.real_regions is None or whole.synthetic_regions is None:
+        return drawn
+    return fid_figure_of_all(drawn, whole.real_regions, whole.synthetic_regions)
 
 
 def _check_size(real: Images, synthetic: Images) -> None:

@@ -5,47 +5,14 @@ With centred features X (n, d) and Y (m, d), FID = |x̄ − ȳ|² + tr Σ₁ + t
 by 1e-3 where the covariances are rank-deficient.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from segsmith_evaluator.metrics.figures import Figure, OnCount, quantile_bounds
+from segsmith_evaluator.metrics.moments import Features, Matrix, Moments
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.vision.features import Interrupted
 
-Features = NDArray[np.float32] | NDArray[np.float64]
-Matrix = NDArray[np.float64]
-
 MINIMUM_IMAGES = 2
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean (d,) and centred scatter (d, d) of a set of features; parts merge without loss."""
-
-    count: int
-    mean: Matrix
-    scatter: Matrix
-
-    @classmethod
-    def of(cls, features: Features) -> "Moments":
-        """Of features (n, d), n ≥ 1."""
-        mean = features.mean(axis=0, dtype=np.float64)
-        centred = features - mean
-        return cls(len(features), mean, centred.T @ centred)
-
-    def merge(self, other: "Moments") -> "Moments":
-        """The moments of both parts together (Chan, Golub & LeVeque 1983)."""
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.outer(shift, shift) * (self.count * other.count / count)
-        return Moments(count, self.mean + shift * (other.count / count), scatter)
-
-    @property
-    def covariance(self) -> Matrix:
-        """Unbiased, (d, d)."""
-        return self.scatter / (self.count - 1)
 
 
 def fid(first: Features, second: Features) -> float:
@@ -59,12 +26,11 @@ def fid(first: Features, second: Features) -> float:
 
 
 def fid_of_moments(first: Moments, second: Moments) -> float:
-    """The same distance where only moments were kept, by eigenvalues. Raises ValueError under two images."""
+    """The same distance where only moments were kept. Raises ValueError under two images."""
     if min(first.count, second.count) < MINIMUM_IMAGES:
         raise ValueError("the distance needs at least two images on each side")
-    values, vectors = np.linalg.eigh(first.covariance)
-    root = vectors * np.sqrt(values.clip(0))
-    cross = np.sqrt(np.linalg.eigvalsh(root.T @ second.covariance @ root).clip(0)).sum()
+    root_1, root_2 = _root_of_moments(first), _root_of_moments(second)
+    cross = np.linalg.svd(root_1 @ root_2.T, compute_uv=False).sum()
     spread = np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross
     return max(0.0, float(((first.mean - second.mean) ** 2).sum() + spread))
 
@@ -99,6 +65,21 @@ def fid_figure(
     return Figure(value=value, low=low, high=high, n=n, detail=detail | {"bootstrap_bias": bias})
 
 
+def fid_figure_of_all(drawn: Figure, first: Moments, second: Moments) -> Figure:
+    """The distance of whole sets by their moments, with the interval that a figure of pictures drawn from them has.
+
+    The interval of b drawn images, moved to the estimate and narrowed by √(b/n): subsampling (Politis & Romano, Annals
+    of Statistics, 1994). The bias that b images bring is not in the value.
+    """
+    value, n = fid_of_moments(first, second), min(first.count, second.count)
+    detail = drawn.detail | {"n_first": first.count, "n_second": second.count, "interval_images": drawn.n}
+    if drawn.low is None or drawn.high is None:
+        return Figure(value=value, n=n, detail=detail)
+    narrowed = np.sqrt(drawn.n / n)
+    low, high = (max(0.0, float(value + (bound - drawn.value) * narrowed)) for bound in (drawn.low, drawn.high))
+    return Figure(value=value, low=low, high=high, n=n, detail=detail)
+
+
 def rank_note(n: int, dimension: int) -> str | None:
     """What to say where n images cannot fill the covariance of this dimension; None where they can."""
     if n > dimension:
@@ -120,6 +101,19 @@ def _root(centred: Matrix) -> Matrix:
         return scaled
     _, triangle = np.linalg.qr(scaled)
     return triangle
+
+
+def _root_of_moments(moments: Moments) -> Matrix:
+    """R with RᵀR = the covariance: (r, d).
+
+    Of n images r is at most n − 1: what eigenvalues beyond it hold is rounding, and its root would be a thousand times
+    larger than it.
+    """
+    values, vectors = np.linalg.eigh(moments.covariance)
+    rank = min(moments.count - 1, len(values))
+    values, vectors = values[-rank:], vectors[:, -rank:]
+    above = values > values[-1] * len(vectors) * np.finfo(np.float64).eps
+    return np.asarray((vectors[:, above] * np.sqrt(values[above])).T)
 
 
 def _check(first: Features, second: Features) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlmodel import Session, SQLModel, col, select
 
+from segsmith_shared.database.among import among
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import (
     Artifact,
@@ -127,12 +128,12 @@ def _known(session: Session, table: type[Row], id_: UUID) -> Row:
 
 def _of_jobs(session: Session, table: type[OfJob], jobs: Sequence[Job]) -> list[OfJob]:
     ids = [job.id for job in jobs]
-    return list(session.exec(select(table).where(col(table.job_id).in_(ids)).order_by(col(table.created_at))))
+    return list(session.exec(select(table).where(among(col(table.job_id), ids)).order_by(col(table.created_at))))
 
 
 def _sheets(session: Session, names: Mapping[UUID, tuple[str, str | None]]) -> dict[str, Artifact]:
     """The sheet of pictures that each job left, by the label of its set; `names` maps a job to label and artifact."""
-    found = session.exec(select(Artifact).where(col(Artifact.job_id).in_(names))).all()
+    found = session.exec(select(Artifact).where(among(col(Artifact.job_id), names))).all()
     return {names[item.job_id][0]: item for item in found if item.name == names[item.job_id][1]}
 
 

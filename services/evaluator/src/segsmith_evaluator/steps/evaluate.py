@@ -5,27 +5,39 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-import numpy as np
 from sqlmodel import Session
 
-from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, evaluate_set
+from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, evaluate_set, of_all_pictures
 from segsmith_evaluator.steps.copy_check import CheckedSet, CopyCheckInputs, checked_set, name_of_sheet
-from segsmith_shared.database.generations import NEAR_COPY, accepted_samples, leave_out, set_label, set_version_id
-from segsmith_shared.database.pairs import pairs_of
+from segsmith_evaluator.steps.shards import Sums, Walk, read_regions
+from segsmith_shared.database.generations import (
+    NEAR_COPY,
+    count_accepted,
+    drawn_samples,
+    leave_out,
+    regions_by_source,
+    set_label,
+    set_version_id,
+)
+from segsmith_shared.database.pairs import count_pairs, drawn_pairs
 from segsmith_shared.database.tables import DatasetVersion, Evaluation, Generation, Pair, Sample
-from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
+from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
-from segsmith_shared.problems import NotFound
-from segsmith_shared.storage.pair_arrays import images_of, read_region, read_squares
-from segsmith_shared.vision.features import Interrupted, RememberingExtractor, extractor_for
+from segsmith_shared.problems import InvalidInput, NotFound
+from segsmith_shared.randomness import seed_for
+from segsmith_shared.storage.pair_arrays import images_of, read_squares
+from segsmith_shared.vision.features import FeatureExtractor, Interrupted, RememberingExtractor, extractor_for
 
 
 @dataclass(frozen=True)
 class StoredSets:
-    """The rows an evaluation reads, and the version the set was closed as."""
+    """The rows an evaluation reads, and the version the set was closed as.
+
+    Of larger sets than the evaluation takes whole, `real`, `held_out` and `samples` are drawn; the counts are of all.
+    """
 
     generation: Generation
     version_id: UUID
@@ -33,22 +45,51 @@ class StoredSets:
     held_out: list[Pair]
     samples: list[Sample]
     classes: int
+    real_count: int
+    sample_count: int
 
     @property
     def side_px(self) -> int:
         return int(self.generation.spec["preset"]["network"]["side_px"])
 
+    @property
+    def are_whole(self) -> bool:
+        return (len(self.real), len(self.samples)) == (self.real_count, self.sample_count)
+
+
+class TooManyToDropFrom(InvalidInput):
+    """Near-copies can be left out where every sample is checked."""
+
+    title = "The set is too large for its near-copies to be left out"
+
 
 def run(context: StepContext) -> Outcome:
-    """One slice; both sides are compared at the model's side, so that resizing flatters neither."""
+    """Both sides are compared at the model's side, so that resizing flatters neither.
+
+    One slice, unless a set is larger than `largest_whole_set`: then slices first sum up the features of all pictures.
+    Raises TooManyToDropFrom.
+    """
     spec = EvaluateJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = _stored_sets(session, spec)
+    if spec.drop_near_copies and not stored.are_whole:
+        raise TooManyToDropFrom(
+            f"The set has {stored.sample_count:,} samples and the version {stored.real_count:,} pairs, of which "
+            f"{len(stored.samples):,} and {len(stored.real):,} would be checked.",
+            hint="Evaluate without drop_near_copies, raise largest_whole_set, or make smaller sets.",
+        )
     label = set_label(stored.generation.recipe, spec.sample_index)
+    extractor = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
+    sums = Sums.stored(context.objects, context.slice_state)
+    if not stored.are_whole and not _walk(context, spec, stored, extractor).sum_up(sums):
+        state = sums.store(context.objects)
+        return Stopped(state=state) if context.stop_requested() else SliceDone(state=state)
     try:
-        metrics, checked = _measured(context, spec, stored, label)
+        metrics, checked = _measured(context, spec, stored, label, RememberingExtractor(extractor))
     except Interrupted:
-        return Stopped(state={})
+        return Stopped(state=sums.store(context.objects) if sums.moments else {})
+    if not stored.are_whole:
+        metrics = of_all_pictures(metrics, sums.whole_sets())
     row = Evaluation(
         job_id=context.job_id,
         real_version_id=spec.pairs.version_id,
@@ -88,22 +129,34 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
     if generation is None:
         raise NotFound(f"There is no generation {spec.generation_id}.")
     version_id = set_version_id(generation, spec.sample_index)
-    samples = accepted_samples(session, generation.id, spec.sample_index)
-    held_out = pairs_of(session, spec.tests[0].pairs) if spec.tests else []
-    classes = classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names)
-    return StoredSets(generation, version_id, pairs_of(session, spec.pairs), held_out, samples, classes)
+    most, seed = spec.evaluation.largest_whole_set, seed_for(spec.seed, "evaluated-pictures")
+    samples = drawn_samples(session, generation.id, spec.sample_index, most, seed)
+    sources = [sample.source_pair_id for sample in samples]
+    return StoredSets(
+        generation,
+        version_id,
+        real=drawn_pairs(session, spec.pairs, most, seed, first=sources),
+        held_out=drawn_pairs(session, spec.tests[0].pairs, most, seed) if spec.tests else [],
+        samples=samples,
+        classes=classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names),
+        real_count=count_pairs(session, spec.pairs),
+        sample_count=count_accepted(session, generation.id, spec.sample_index),
+    )
+
+
+def _walk(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, extractor: FeatureExtractor) -> Walk:
+    total = stored.real_count + stored.sample_count
+    return Walk(context, spec, extractor, stored.side_px, MetricOptions().region_side_px, total)
 
 
 def _measured(
-    context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, label: str
+    context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, label: str, extractor: FeatureExtractor
 ) -> tuple[SetMetrics, CheckedSet]:
-    features = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
-    extractor = RememberingExtractor(features)
     real, synthetic, held_out = (
         read_squares(context.objects, pairs, stored.side_px, spec.geometry, stored.classes)
         for pairs in (stored.real, stored.samples, stored.held_out)
     )
-    regions = _regions(context, stored)
+    regions = read_regions(context.objects, [sample.region_digest for sample in stored.samples], stored.side_px)
 
     def on_step(stage: str, done: int, total: int) -> bool:
         context.progress(done, total, stage)
@@ -114,7 +167,7 @@ def _measured(
         images_of(synthetic),
         extractor,
         seed=spec.seed,
-        real_regions=_regions_of_sources(stored, regions),
+        real_regions=_regions_of_sources(context, spec, stored),
         synthetic_regions=regions,
         held_out=images_of(held_out) if len(held_out) else None,
         options=MetricOptions(
@@ -128,15 +181,8 @@ def _measured(
     return metrics.model_copy(update={"memorisation": checked.findings}), checked
 
 
-def _regions(context: StepContext, stored: StoredSets) -> BoolArray:
-    """bool (m, side, side): what was redrawn in each sample."""
-    contents = context.objects.get_many([sample.region_digest for sample in stored.samples])
-    regions = [read_region(content) for content in contents]
-    return np.stack(regions) if regions else np.zeros((0, stored.side_px, stored.side_px), np.bool_)
-
-
-def _regions_of_sources(stored: StoredSets, regions: BoolArray) -> BoolArray:
+def _regions_of_sources(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets) -> BoolArray:
     """bool (n, side, side): what was redrawn of each real picture; nothing where no sample of it was accepted."""
-    place = {sample.source_pair_id: index for index, sample in enumerate(stored.samples)}
-    empty = np.zeros((stored.side_px, stored.side_px), np.bool_)
-    return np.stack([regions[place[pair.id]] if pair.id in place else empty for pair in stored.real])
+    with context.reading() as session:
+        known = regions_by_source(session, spec.generation_id, spec.sample_index, stored.real)
+    return read_regions(context.objects, [known.get(pair.id) for pair in stored.real], stored.side_px)

@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.among import among
 from segsmith_shared.database.generations import (
     accepted_samples,
     leave_out,
@@ -127,7 +128,7 @@ def _stored_set(session: Session, job: GateJobSpec) -> StoredSet:
     if len(judges) != len(job.judge_job_ids):
         raise Conflict(f"{len(judges)} of {len(job.judge_job_ids)} judges are ready.", hint="Retry the judge jobs.")
     sources = {sample.source_pair_id for sample in samples}
-    names = dict(session.exec(select(Pair.id, Pair.name).where(col(Pair.id).in_(sources))).all())
+    names = dict(session.exec(select(Pair.id, Pair.name).where(among(col(Pair.id), sources))).all())
     classes = classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names)
     return StoredSet(label, version_id, classes, samples, names, list(judges))
 

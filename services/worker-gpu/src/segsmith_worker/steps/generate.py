@@ -1,4 +1,4 @@
-"""The generate job: redraw a share of a generation's sources, batch by batch; the last job of all closes the sets."""
+"""The generate job: draw a share of a generation's samples, batch by batch; the last job of all closes the sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,15 +78,19 @@ def run(context: StepContext) -> Outcome:
 def planned_draws(
     session: Session, generation: Generation, order: GenerationOrder, spec: GenerateJobSpec
 ) -> list[Draw]:
-    """This job's samples, those of one model together. Which model redraws a source depends on the seed alone."""
+    """This job's samples, those of one model together. Which model redraws a source depends on the seed alone.
+
+    Shared by model, a share is a stretch of all samples in the order of their models: each job reads a few models, and
+    not all of a thousand, which would be terabytes.
+    """
     preset = Preset.model_validate(order.preset)
     models = models_of(session, generation)
     if not models:
         raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
     pairs = pairs_of(session, order.pairs)
-    sources = chosen_sources(pairs, order)[spec.share :: spec.shares]
-    labels = pairs_of(session, order.labels_from) if order.labels_from else pairs
+    sources = chosen_sources(pairs, order)
     exchanged = preset.sampling.label == "exchanged"
+    labels = Labels.of(pairs_of(session, order.labels_from) if order.labels_from else pairs) if exchanged else None
     manners = Manners.of(session, models, order.strategy)
     draws = []
     for index in range(1, preset.sampling.samples_per_source + 1):
@@ -95,25 +99,44 @@ def planned_draws(
             chosen = choose_cluster(order.seed, source.position, index, own, manners.count, preset.sampling)
             model, cluster = manners.model_and_cluster(chosen)
             seed = seed_for(order.seed, "sample", source.position, index)
-            label_from = label_for(source, labels, seed) if exchanged else None
+            label_from = labels.label_for(source, seed) if labels else None
             draws.append(Draw(source, index, model, cluster, seed, label_from))
-    return sorted(
-        draws, key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position)
-    )
+    draws.sort(key=lambda draw: (draw.model.cluster or 0, str(draw.model.id), draw.sample_index, draw.source.position))
+    if spec.shared_by == "source":
+        own_sources = {source.id for source in sources[spec.share :: spec.shares]}
+        return [draw for draw in draws if draw.source.id in own_sources]
+    begin, end = (len(draws) * share // spec.shares for share in (spec.share, spec.share + 1))
+    return draws[begin:end]
 
 
-def label_for(source: StoredPair, labels: Sequence[StoredPair], seed: int) -> StoredPair:
-    """Whose label is drawn to: another version's pair of the same name, else any pair but the source, by the seed.
+@dataclass(frozen=True)
+class Labels:
+    """Whose labels can be drawn to, looked through once and not for every sample."""
 
-    Raises Conflict where there is no other pair.
-    """
-    for pair in labels:
-        if pair.name == source.name and pair.id != source.id:
-            return pair
-    others = [pair for pair in labels if pair.id != source.id and pair.lesion_fraction > 0]
-    if not others:
-        raise Conflict("There is no other label to draw to.", hint="Give labels_from a version with lesions.")
-    return others[int(numpy_generator_for(seed, "label").integers(len(others)))]
+    by_name: Mapping[str, StoredPair]
+    with_lesions: Sequence[StoredPair]
+    places: Mapping[UUID, int]
+
+    @classmethod
+    def of(cls, pairs: Sequence[StoredPair]) -> Self:
+        with_lesions = [pair for pair in pairs if pair.lesion_fraction > 0]
+        places = {pair.id: place for place, pair in enumerate(with_lesions)}
+        return cls({pair.name: pair for pair in pairs}, with_lesions, places)
+
+    def label_for(self, source: StoredPair, seed: int) -> StoredPair:
+        """Another version's pair of the same name, else any pair with a lesion but the source, by the seed.
+
+        Raises Conflict where there is no other pair.
+        """
+        namesake = self.by_name.get(source.name, source)
+        if namesake.id != source.id:
+            return namesake
+        own_place = self.places.get(source.id, len(self.with_lesions))
+        others = len(self.with_lesions) - (source.id in self.places)
+        if not others:
+            raise Conflict("There is no other label to draw to.", hint="Give labels_from a version with lesions.")
+        drawn = int(numpy_generator_for(seed, "label").integers(others))
+        return self.with_lesions[drawn + (drawn >= own_place)]
 
 
 def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list[StoredPair]:

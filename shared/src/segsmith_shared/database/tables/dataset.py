@@ -53,7 +53,7 @@ class Pair(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("version_id", "position"), UniqueConstraint("version_id", "name"))
 
     id: UUID = identity()
-    version_id: UUID = Field(foreign_key="dataset_version.id", index=True)
+    version_id: UUID = Field(foreign_key="dataset_version.id")
     position: int = Field(ge=0, description="order within the version")
     name: str = Field(max_length=400, description="the stem the publisher gave, or source~index for a sample")
     image_digest: str = Field(description="PNG, RGB")

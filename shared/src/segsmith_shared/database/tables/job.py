@@ -60,17 +60,36 @@ class Job(SQLModel, table=True):
     """One unit of work, claimed by one worker at a time and fenced against stale ones."""
 
     __table_args__ = (
-        Index("job_claimable", "queue", "priority", "created_at", postgresql_where=text("status = 'queued'")),
+        Index(
+            "job_claimable",
+            "queue",
+            "priority",
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'queued' AND NOT waits"),
+        ),
+        Index("job_queued", "queue", "priority", "created_at", "id", postgresql_where=text("status = 'queued'")),
+        Index("job_of_pipeline", "pipeline_id", "created_at", "id"),
         Index("job_running", "beat_at", postgresql_where=text("status = 'running'")),
+        Index(
+            "job_of_generation",
+            text("(spec ->> 'generation_id')"),
+            postgresql_where=text("kind IN ('generate', 'style') AND status <> 'succeeded'"),
+        ),
     )
 
     id: UUID = identity()
-    pipeline_id: UUID | None = Field(default=None, foreign_key="pipeline.id", index=True)
+    pipeline_id: UUID | None = Field(default=None, foreign_key="pipeline.id")
     kind: str = Field(description="a value of JobKind")
     name: str = Field(default="", max_length=200, description="what a person reads, e.g. train cluster 3 of 20")
     queue: str = Field(description="gpu or cpu")
     priority: int = Field(default=0, description="lower first")
     status: str = Field(default=JobStatus.QUEUED, index=True)
+    waits: bool = Field(
+        default=False,
+        sa_column_kwargs={"server_default": text("false")},
+        description="noted that a need is unmet; may be late, never decides alone",
+    )
     spec: Document = document()
     fence: int = Field(default=0, sa_type=BigInteger, description="rises at every claim")
     attempts: int = Field(default=0, description="claims that ended without a finished slice, since the last one")

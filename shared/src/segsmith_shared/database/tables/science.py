@@ -56,7 +56,7 @@ class Checkpoint(SQLModel, table=True):
 
 
 class Generation(SQLModel, table=True):
-    """A request for synthetic sets from one version's sources; its generate jobs share the work by source."""
+    """A request for synthetic sets from one version's sources; its generate jobs share the samples."""
 
     id: UUID = identity()
     pipeline_id: UUID | None = Field(default=None, foreign_key="pipeline.id", index=True)
@@ -72,10 +72,10 @@ class Generation(SQLModel, table=True):
 class Sample(SQLModel, table=True):
     """A synthetic pair with its full provenance; rejected ones are kept as rows, so that they are counted."""
 
-    __table_args__ = (UniqueConstraint("generation_id", "source_pair_id", "sample_index"),)
+    __table_args__ = (UniqueConstraint("generation_id", "sample_index", "source_pair_id"),)
 
     id: UUID = identity()
-    generation_id: UUID = Field(foreign_key="generation.id", index=True)
+    generation_id: UUID = Field(foreign_key="generation.id")
     job_id: UUID = Field(foreign_key="job.id", index=True)
     source_pair_id: UUID = Field(foreign_key="pair.id", index=True)
     model_id: UUID = Field(foreign_key="model.id", index=True)
