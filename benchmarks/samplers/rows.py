@@ -29,8 +29,9 @@ class Row:
         return 0 if trained is None else whole_evaluations_per_sample(self.preset(trained))
 
 
-def _aware(name: str, what: str, *, models: str = "aware-cluster", **sampling: Any) -> Row:
-    return Row(name, models, {"sampler": "ancestral_known_clean", "stochasticity": 1.0, **sampling}, what)
+def _aware(name: str, what: str, *, models: str = "aware-cluster", order: int = 1, **sampling: Any) -> Row:
+    fields = {"sampler": "ancestral_known_clean", "stochasticity": 1.0, "order": order}
+    return Row(name, models, {**fields, **sampling}, what)
 
 
 def _repaint(name: str, steps: int, length: int, visits: int, label_core: float = 0.0) -> Row:
@@ -62,6 +63,7 @@ ROWS = (
     _aware("aware-20-bent", "known clean, 20, order 2", evaluations=20, order=2),
     _aware("aware-20-deterministic", "known clean, 20, deterministic", evaluations=20, stochasticity=0.0),
     _aware("aware-50", "known clean, 50", evaluations=50),
+    _aware("aware-50-bent", "known clean, 50, order 2", evaluations=50, order=2),
     _aware("aware-one-20-bent", "known clean, 20, order 2, one model", models="aware-all", evaluations=20, order=2),
     _langevin("langevin-aware-20", 10, 1, "Langevin, 10 × (1 + 1), aware, order 2", models="aware-cluster", order=2),
     _coarse_to_fine("coarse-aware", "aware-cluster", 20, 10, "coarse 20, fine 10 from .5, aware", refined_from=0.5),
