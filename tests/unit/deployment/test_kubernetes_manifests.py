@@ -9,6 +9,7 @@ from kubernetes_validate import ValidationError, validate
 from tests.fixtures import pod_rules, wiring_rules
 from tests.fixtures.manifests import (
     OVERLAYS,
+    REMOVED,
     Manifest,
     Manifests,
     copy_of_k8s,
@@ -49,7 +50,11 @@ def test_every_overlay_keeps_every_rule(rendered: dict[str, Manifests], overlay:
     assert RULES[rule](rendered[overlay]) == []
 
 
-@pytest.mark.parametrize(("overlay", "rule", "name", "path", "value"), SPOILT, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("overlay", "rule", "name", "path", "value"),
+    SPOILT,
+    ids=lambda value: "removed" if value is REMOVED else str(value)[:60],
+)
 def test_a_spoilt_manifest_is_refused(
     rendered: dict[str, Manifests], overlay: str, rule: str, name: str, path: str, value: object
 ) -> None:
