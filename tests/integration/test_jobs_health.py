@@ -72,8 +72,8 @@ def test_without_redis_a_worker_is_unready_in_a_minute_and_started_again_only_af
     room: EngineRoom, file: Path
 ) -> None:
     room.worker(**NOWHERE)
-    room.until(lambda: "bell" in bad(file, "ready", 60), "a worker that looks for its broker")
-    assert "database" not in bad(file, "ready")
+    room.until(lambda: "database" not in bad(file, "ready"), "a worker that found its database")
+    assert "bell" in bad(file, "ready", 60)
     assert not bad(file, "live", 60)
     assert "bell" in bad(file, "live", AN_HOUR)
 

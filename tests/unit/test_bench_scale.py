@@ -35,7 +35,8 @@ def test_every_question_is_answered_and_most_with_a_plan(figures: dict[str, Any]
 def test_many_workers_claim_together_and_are_timed(figures: dict[str, Any]) -> None:
     claims, size = figures["claims"], figures["size"]
     assert claims["workers"] == size["workers"]
-    assert 0 < claims["claims"] <= size["claimed_jobs"] + size["clusters"] // 2
+    freed = size["generate_jobs"] + size["waiting_jobs"]  # by the trainings that were claimed to their end
+    assert 0 < claims["claims"] <= size["claimed_jobs"] + size["clusters"] // 2 + freed
     assert 0 < claims["claim_median_seconds"] <= claims["claim_p95_seconds"]
 
 

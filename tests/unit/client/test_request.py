@@ -31,7 +31,7 @@ def test_overrides_reach_the_preset_that_runs() -> None:
     assert (preset.sampling.samples_per_source, preset.training.batch) == (2, 8)
 
 
-@pytest.mark.parametrize("preset", ["tiny-cpu", "small-64", "medium-128"])
+@pytest.mark.parametrize("preset", ["tiny-cpu", "small-64", "small-64-langevin", "medium-128"])
 def test_beside_the_paper_costs_960_evaluations_a_source_and_as_much_training(preset: str) -> None:
     options = RunOptions(preset=preset, k=4, beside_paper=16, overrides={"training.images_total": 5000})
     spec = pipeline_spec(options, PAIRS, TESTS)
@@ -52,6 +52,22 @@ def test_beside_the_paper_works_on_labels_of_several_classes() -> None:
 def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
     assert pipeline_spec(RunOptions(), PAIRS, []).segmentation is None
     assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None
+
+
+@pytest.mark.parametrize(
+    ("preset", "segmentation"),
+    [
+        ("tiny-cpu", "tiny-cpu"),
+        ("small-64", "small-64"),
+        ("small-64-langevin", "small-64"),
+        ("medium-128", "paper-256"),
+        ("paper-256-2023", "paper-256"),
+    ],
+)
+def test_segmentation_models_are_of_the_side_that_is_drawn_where_there_are_such(preset: str, segmentation: str) -> None:
+    study = pipeline_spec(RunOptions(preset=preset), PAIRS, TESTS).segmentation
+    assert study is not None
+    assert study.preset == segmentation
 
 
 def test_models_that_are_there_draw_and_are_not_trained() -> None:

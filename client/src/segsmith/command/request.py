@@ -228,7 +228,9 @@ def _quality_gate(options: RunOptions) -> QualityGateSpec | None:
 
 
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:
-    default = options.preset if options.preset in SEGMENTATION_PRESETS else PAPER_SEGMENTATION_PRESET
+    own_side_px = preset_named(options.preset).network.side_px
+    of_own_side = (spec.preset for spec in SEGMENTATION_PRESETS.values() if spec.side_px == own_side_px)
+    default = next(of_own_side, PAPER_SEGMENTATION_PRESET)
     preset = segmentation_preset_named(options.segmentation_preset or default).preset
     study = SegmentationStudySpec(preset=preset, seeds=options.seeds)
     if options.styling is None:

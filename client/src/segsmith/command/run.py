@@ -63,7 +63,7 @@ def run(
     beside_paper: Annotated[
         int | None, typer.Option(min=1, help="Also redraw so many sources the paper's way.")
     ] = None,
-    segmentation_preset: Annotated[str | None, typer.Option(help="The one named like --preset unless given.")] = None,
+    segmentation_preset: Annotated[str | None, typer.Option(help="The one of --preset's side unless given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Segmentation models per arm.")] = 3,
     ms_ssim_pairs: Annotated[int, typer.Option(min=10, help="Pairs of pictures that MS-SSIM compares.")] = 2000,
     redraw: Annotated[

@@ -401,6 +401,21 @@ _AWARE_TRAINING = TrainingSpec(
 _AWARE_SAMPLING = _PAPER_SAMPLING.model_copy(
     update={"sampler": "ancestral_known_clean", "evaluations": 20, "order": 2, "batch": 16}
 )
+_SMALL_NETWORK = NetworkSpec(
+    side_px=64,
+    base_channels=32,
+    channel_multipliers=(1, 1, 2, 4),
+    residual_blocks=1,
+    attention_sides_px=(16, 8),
+    head_channels=32,
+    norm_groups=8,
+    resampling="plain",
+    dropout=0.0,
+)
+# together as many images as the trial that convinced (science §4.12), whatever the number of clusters adds
+_SMALL_TRAINING = _AWARE_TRAINING.model_copy(
+    update={"learning_rate": 8e-4, "images_total": 8_000, "warm_start_images": 32_000}
+)
 
 _ROWS = (
     Preset(
@@ -426,23 +441,36 @@ _ROWS = (
     Preset(
         name="small-64",
         procedure="corrected",
-        network=NetworkSpec(
-            side_px=64,
-            base_channels=32,
-            channel_multipliers=(1, 1, 2, 4),
-            residual_blocks=1,
-            attention_sides_px=(16, 8),
-            head_channels=32,
-            norm_groups=8,
-            resampling="plain",
-            dropout=0.0,
-        ),
+        network=_SMALL_NETWORK,
         diffusion=_AWARE_DIFFUSION,
-        # together as many images as the trial that convinced (science §4.12), whatever the number of clusters adds
-        training=_AWARE_TRAINING.model_copy(
-            update={"learning_rate": 8e-4, "images_total": 8_000, "warm_start_images": 32_000}
-        ),
+        training=_SMALL_TRAINING,
         sampling=_AWARE_SAMPLING,
+    ),
+    Preset(
+        name="small-64-langevin",
+        procedure="corrected",
+        network=_SMALL_NETWORK,
+        diffusion=_PAPER_DIFFUSION,
+        training=_SMALL_TRAINING.model_copy(
+            update={
+                "recipe": "unaware",
+                "inpainting_aware": False,
+                "region_dilation_px_low": 0,
+                "region_dilation_px_high": 0,
+                "region_ellipse_share": 0.0,
+            }
+        ),
+        # the cheapest that was not worse than RePaint on real polyps (docs/measurements.md)
+        sampling=_PAPER_SAMPLING.model_copy(
+            update={
+                "sampler": "langevin",
+                "respaced_steps": 10,
+                "langevin_steps": 1,
+                "order": 2,
+                "label_core": 0.6,
+                "batch": 16,
+            }
+        ),
     ),
     Preset(
         name="medium-128",

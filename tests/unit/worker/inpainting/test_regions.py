@@ -131,7 +131,7 @@ def test_a_training_region_depends_on_its_position_only() -> None:
 
 def test_sampling_specs_of_all_presets_dilate_alike_at_their_own_side() -> None:
     """Lengths are meant at 256 px: whatever the preset, about a twelfth of the side."""
-    for name in ("tiny-cpu", "small-64", "medium-128", "paper-256-2024"):
+    for name in ("tiny-cpu", "small-64", "small-64-langevin", "medium-128", "paper-256-2024"):
         preset = preset_named(name)
         assert isinstance(preset.sampling, SamplingSpec)
         label = disc(preset.network.side_px, preset.network.side_px / 8)
