@@ -1,4 +1,4 @@
-"""Pairs per hour: the cheapest sampler that was not worse than RePaint (Langevin, 20 evaluations) against RePaint's 960.
+"""Pairs per hour: Langevin with 20 evaluations, the cheapest that was not worse than RePaint, against RePaint with 960.
 
 On the same network. Both run to their end, nothing is extrapolated; what they draw is compared in docs/measurements.md.
 """
