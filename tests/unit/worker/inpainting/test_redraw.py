@@ -23,16 +23,8 @@ from segsmith_worker.inpainting.redraw import (
     redraw,
 )
 from segsmith_worker.inpainting.regions import redraw_regions
+from tests.fixtures.smallest_network import NETWORK
 
-NETWORK = {
-    "side_px": 16,
-    "base_channels": 16,
-    "channel_multipliers": [1, 2],
-    "residual_blocks": 1,
-    "attention_sides_px": [8],
-    "head_channels": 16,
-    "norm_groups": 8,
-}
 ANY_REGION = {
     "region_ellipse_share": 0.2,
     "region_background_share": 0.2,

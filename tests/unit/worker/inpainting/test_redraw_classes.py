@@ -10,17 +10,9 @@ from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.training import TrainingState, train
 from segsmith_worker.inpainting.redraw import RejectionReason, redraw
 from tests.fixtures.class_pairs import both_classes, class_pairs
+from tests.fixtures.smallest_network import NETWORK as SMALLEST
 
-NETWORK = {
-    "side_px": 16,
-    "base_channels": 16,
-    "channel_multipliers": [1, 2],
-    "residual_blocks": 1,
-    "attention_sides_px": [8],
-    "head_channels": 16,
-    "norm_groups": 8,
-    "classes": 2,
-}
+NETWORK = SMALLEST | {"classes": 2}
 AWARE = preset_named("tiny-cpu").with_overrides(
     {
         "network": NETWORK,

@@ -17,16 +17,8 @@ from segsmith_worker.inpainting.heading import heading
 from segsmith_worker.inpainting.known_clean import redraw_known_clean
 from segsmith_worker.inpainting.langevin import langevin_step, redraw_with_langevin
 from segsmith_worker.inpainting.redraw import ModelCannotRedraw, redraw
+from tests.fixtures.smallest_network import NETWORK
 
-NETWORK = {
-    "side_px": 16,
-    "base_channels": 16,
-    "channel_multipliers": [1, 2],
-    "residual_blocks": 1,
-    "attention_sides_px": [8],
-    "head_channels": 16,
-    "norm_groups": 8,
-}
 AWARE = preset_named("tiny-cpu").with_overrides({"network": NETWORK, "sampling.batch": 4})
 PLAIN = preset_named("paper-256-2023").with_overrides({"network": NETWORK, "sampling.batch": 4})
 SEEDS = [5, 6, 7, 8]

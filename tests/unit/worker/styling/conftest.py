@@ -12,16 +12,8 @@ from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.unet import new_network
 from segsmith_worker.randomness import generator_for
 from segsmith_worker.styling.guidance import Towers
+from tests.fixtures.smallest_network import NETWORK
 
-NETWORK = {
-    "side_px": 16,
-    "base_channels": 16,
-    "channel_multipliers": [1, 2],
-    "residual_blocks": 1,
-    "attention_sides_px": [8],
-    "head_channels": 16,
-    "norm_groups": 8,
-}
 AWARE = preset_named("tiny-cpu").with_overrides({"network": NETWORK})
 PAPER = preset_named("paper-256-2023").with_overrides({"network": NETWORK})
 
