@@ -21,6 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from segsmith_shared.jobs.heap import keep_freed_memory
+
 HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 1800
 
@@ -29,6 +31,7 @@ def main() -> int:
     """Run what was asked for; exit code 1 when any benchmark failed."""
     arguments = _arguments()
     if arguments.measure:
+        keep_freed_memory()  # as the processes of jobs do
         with contextlib.redirect_stdout(sys.stderr):  # what a benchmark prints by itself is no part of the figures
             figures = importlib.import_module(f"benchmarks.{arguments.measure}").measure()
         json.dump(figures, sys.stdout)

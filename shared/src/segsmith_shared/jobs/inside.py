@@ -17,6 +17,7 @@ from segsmith_shared.database.session import engine_for
 from segsmith_shared.jobs import states
 from segsmith_shared.jobs.claim import Claim
 from segsmith_shared.jobs.context import STOP_REASONS, Step, StepContext, StopReason
+from segsmith_shared.jobs.heap import keep_freed_memory
 from segsmith_shared.jobs.persistence import written
 from segsmith_shared.jobs.tether import die_with_parent
 from segsmith_shared.problems import Problem
@@ -84,6 +85,7 @@ def _step_at(entry: str, context: StepContext) -> Step:
     module, _, function = entry.partition(":")
     step: Step = getattr(importlib.import_module(module), function)
     if torch := sys.modules.get("torch"):
+        keep_freed_memory()
         torch.set_num_threads(int(context.spec.get("torch_threads") or context.settings.torch_threads))
     return step
 

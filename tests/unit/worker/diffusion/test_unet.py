@@ -134,6 +134,19 @@ def test_the_network_computes_what_diffusers_computes_with_the_same_weights() ->
     assert (ours - expected).abs().max() < 1e-5 * expected.abs().max().clamp_min(1)
 
 
+def test_working_in_place_changes_neither_the_answer_nor_what_was_asked() -> None:
+    network = randomised(new_network(SPEC, region_channel=False, learned_range=True, seed=0))
+    x, times = torch.randn(2, 4, 32, 32, generator=generator_for(1, "x")), torch.tensor([3.0, 700.0])
+    asked = x.clone()
+
+    with_gradients = network(x, times)
+    with torch.inference_mode():
+        in_place = network(x, times)
+
+    assert torch.equal(in_place, with_gradients.detach())
+    assert torch.equal(x, asked)
+
+
 def test_an_output_and_its_encoder_features_come_from_one_evaluation() -> None:
     network = UNet(SPEC, region_channel=False, learned_range=True)
     randomised(network)

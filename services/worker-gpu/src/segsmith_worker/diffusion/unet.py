@@ -45,7 +45,7 @@ class UNet(nn.Module):
         )
         self.output_blocks = nn.ModuleList(_up_path(spec))
         last = nn.Conv2d(first, spec.pair_channels * (2 if learned_range else 1), 3, padding=1)
-        self.out = nn.Sequential(_GroupNorm(spec.norm_groups, first), nn.SiLU(), last)
+        self.out = nn.Sequential(_GroupNorm(spec.norm_groups, first), _SiLU(), last)
 
     def forward(self, x: Tensor, times: Tensor, clusters: Tensor | None = None) -> Tensor:
         """x (B, C, H, W) in −1..1 and the times (B,) on the training chain's scale 0..T → (B, out, H, W).
@@ -145,6 +145,13 @@ class _GroupNorm(nn.GroupNorm):
         return super().forward(input.float()).to(input.dtype)
 
 
+class _SiLU(nn.SiLU):
+    """Where no gradient is asked for, in the memory of its input, which must be nobody else's."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's own name
+        return functional.silu(input, inplace=not torch.is_grad_enabled())
+
+
 class _ResidualBlock(nn.Module):
     """Two 3×3 convolutions around a scale and shift from the time embedding; `resample` is None, "down" or "up"."""
 
@@ -152,11 +159,11 @@ class _ResidualBlock(nn.Module):
         super().__init__()
         self.resample = resample
         first = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.in_layers = nn.Sequential(_GroupNorm(spec.norm_groups, channels), nn.SiLU(), first)
+        self.in_layers = nn.Sequential(_GroupNorm(spec.norm_groups, channels), _SiLU(), first)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(4 * spec.base_channels, 2 * out_channels))
         last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         norm = _GroupNorm(spec.norm_groups, out_channels)
-        self.out_layers = nn.Sequential(norm, nn.SiLU(), nn.Dropout(spec.dropout), last)
+        self.out_layers = nn.Sequential(norm, _SiLU(), nn.Dropout(spec.dropout), last)
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
@@ -164,7 +171,7 @@ class _ResidualBlock(nn.Module):
         hidden: Tensor = self.in_layers[1](self.in_layers[0](x))
         hidden = self.in_layers[2](_resampled(hidden, self.resample))
         scale, shift = self.emb_layers(embedding)[:, :, None, None].chunk(2, dim=1)
-        hidden = self.out_layers[0](hidden) * (1 + scale) + shift
+        hidden = torch.addcmul(shift, self.out_layers[0](hidden), 1 + scale)
         for layer in self.out_layers[1:]:
             hidden = layer(hidden)
         skipped: Tensor = self.skip_connection(_resampled(x, self.resample))

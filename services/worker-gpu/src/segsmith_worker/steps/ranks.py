@@ -22,6 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from segsmith_shared.jobs.heap import keep_freed_memory
 from segsmith_shared.jobs.tether import die_with_parent
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.problems import InvalidInput, Problem
@@ -140,6 +141,7 @@ def follow(rank: int, size: int, store_path: str, order: Order) -> None:
     leader = multiprocessing.parent_process()
     if leader is None or not leader.is_alive():
         sys.exit(LOST)
+    keep_freed_memory()
     torch.set_num_threads(order.torch_threads)
     device = torch.device("cuda", rank) if device_name() == "cuda" else torch.device("cpu")
     if device.type == "cuda":
