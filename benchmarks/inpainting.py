@@ -26,7 +26,7 @@ def measure() -> dict[str, float | str]:
     aware = preset_named("small-64")
     paper = aware.with_overrides(
         {
-            "training": {"inpainting_aware": False},
+            "training": {"inpainting_aware": False, "loss_weight": "prediction"},
             "diffusion": {"schedule": "linear", "prediction": "epsilon", "learned_range": True, "log_snr_shift": 0.0},
             "sampling": {"sampler": "repaint", "respaced_steps": 20, "jump_length": 5, "jump_visits": 2},
         }

@@ -14,7 +14,7 @@ from segsmith_worker.inpainting.redraw import redraw
 
 SOURCES = 2
 UNCONDITIONAL = {
-    "training": {"inpainting_aware": False},
+    "training": {"inpainting_aware": False, "loss_over": "region", "loss_weight": "prediction"},
     "diffusion": {"schedule": "linear", "prediction": "epsilon", "learned_range": True, "log_snr_shift": 0.0},
     "sampling": {
         "sampler": "repaint",

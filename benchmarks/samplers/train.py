@@ -21,7 +21,13 @@ from segsmith_worker.diffusion.training import StepReport, TrainingState, train
 
 IMAGES_TOTAL = 64_000
 CHECKPOINT_EVERY_SECONDS = 120.0
-UNAWARE = {"inpainting_aware": False, "region_full_share": 0.0, "region_background_share": 0.0}
+UNAWARE = {
+    "inpainting_aware": False,
+    "region_full_share": 0.0,
+    "region_background_share": 0.0,
+    "loss_over": "region",
+    "loss_weight": "prediction",
+}
 
 
 def main() -> None:

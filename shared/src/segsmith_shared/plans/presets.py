@@ -102,6 +102,9 @@ class TrainingSpec(_Frozen):
     random parts of a picture, each side at least `crop_side_low` of it. `lesion_balance` moves the loss from every
     pixel counting alike (0) to lesion and surroundings counting alike (1), whatever the lesion's size.
     `label_given_share` of the images come with their label known, so that a model can draw to a given label.
+    `loss_over` says whose pixels count alike: those of one region, so that every image does, or all that are drawn, so
+    that large regions teach more. `loss_weight` says how noise levels compare: by the error of what is predicted, or
+    by that of x₀ times √SNR, halfway from x₀'s own to ε's.
     """
 
     recipe: str = Field(max_length=40)
@@ -129,6 +132,8 @@ class TrainingSpec(_Frozen):
     crop_side_low: float = Field(0.6, ge=0.2, le=1)
     lesion_balance: float = Field(0.0, ge=0, le=1)
     label_given_share: float = Field(0.0, ge=0, le=1)
+    loss_over: Literal["region", "picture"] = "region"
+    loss_weight: Literal["prediction", "root_snr"] = "prediction"
 
     @model_validator(mode="after")
     def _check_regions(self) -> Self:
@@ -209,6 +214,12 @@ class Preset(_Frozen):
             raise ValueError("repaint walks a linear chain; the cosine process is sampled by blended")
         if self.sampling.sampler == "repaint" and self.sampling.respaced_steps > self.diffusion.timesteps:
             raise ValueError("respaced_steps must not exceed timesteps")
+        return self
+
+    @model_validator(mode="after")
+    def _check_loss(self) -> Self:
+        if self.training.loss_weight == "root_snr" and self.diffusion.prediction != "v":
+            raise ValueError("training.loss_weight root_snr weighs the error of v: set it to prediction for epsilon")
         return self
 
     @model_validator(mode="after")
@@ -397,6 +408,8 @@ _AWARE_TRAINING = TrainingSpec(
     region_ellipse_share=0.3,
     region_background_share=0.0,
     region_full_share=0.0,
+    loss_over="picture",
+    loss_weight="root_snr",
 )
 _AWARE_SAMPLING = _PAPER_SAMPLING.model_copy(
     update={"sampler": "ancestral_known_clean", "evaluations": 20, "order": 2, "batch": 16}
@@ -458,6 +471,9 @@ _ROWS = (
                 "region_dilation_px_low": 0,
                 "region_dilation_px_high": 0,
                 "region_ellipse_share": 0.0,
+                "region_full_share": 0.0,
+                "loss_over": "region",
+                "loss_weight": "prediction",
             }
         ),
         # the cheapest that was not worse than RePaint on real polyps (docs/measurements.md)

@@ -7,8 +7,15 @@ import pytest
 import torch
 from scipy import stats
 
-from segsmith_worker.diffusion.loss import balanced, byte_log_likelihood, hybrid_loss, mean_inside, normal_divergence
-from segsmith_worker.diffusion.schedule import linear_schedule, q_sample
+from segsmith_worker.diffusion.loss import (
+    balanced,
+    byte_log_likelihood,
+    hybrid_loss,
+    mean_inside,
+    normal_divergence,
+    root_snr_weight,
+)
+from segsmith_worker.diffusion.schedule import linear_schedule, q_sample, v_target, x0_from_v
 from segsmith_worker.randomness import generator_for
 
 T = 1000
@@ -117,3 +124,15 @@ def test_balanced_weights_have_mean_one_over_what_counts_and_a_few_pixels_do_not
     assert weights[lesion].item() < 20
     none = balanced(torch.zeros_like(lesion), counted, 1.0)
     assert none[counted == 1].std() == pytest.approx(0, abs=1e-6)
+
+
+def test_errors_of_v_under_the_root_of_the_snr_are_the_middle_of_those_of_x0_and_epsilon() -> None:
+    alpha_bar = torch.sigmoid(torch.tensor([-6.0, 0.0, 4.0], dtype=torch.float64))
+    x0, noise, mistake = (
+        torch.randn(3, 4, 8, 8, generator=generator_for(0, purpose), dtype=torch.float64) for purpose in "abc"
+    )
+    v, x_t = v_target(x0, noise, alpha_bar), q_sample(x0, noise, alpha_bar)
+    signal, spread = (part.sqrt().reshape(-1, 1, 1, 1) for part in (alpha_bar, 1 - alpha_bar))
+    predicted = x0_from_v(x_t, v + mistake, alpha_bar)
+    of_x0, of_epsilon = predicted - x0, (x_t - signal * predicted) / spread - noise
+    assert torch.allclose(mistake**2 * root_snr_weight(alpha_bar), 2 * (of_x0 * of_epsilon).abs())

@@ -1,19 +1,23 @@
 """Training: a cut run is the uncut run, bit by bit; counts are honest; divergence is named."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from segsmith_shared.plans.presets import Preset
-from segsmith_worker.diffusion.batches import index_at
+from segsmith_shared.plans.presets import Preset, PresetOverrideRejected
+from segsmith_worker.diffusion.batches import DrawnBatch, index_at
 from segsmith_worker.diffusion.ema import decay_at
 from segsmith_worker.diffusion.model import DiffusionModel
+from segsmith_worker.diffusion.schedule import cosine_log_snr
 from segsmith_worker.diffusion.training import (
     NonFiniteLoss,
     NoTrainingPairs,
     StepReport,
     TrainingState,
+    batch_losses,
     learning_rate_at,
     train,
 )
@@ -204,3 +208,35 @@ def test_pairs_of_other_classes_than_the_networks_are_not_trained_on(pairs: Tens
     with pytest.raises(ValueError, match="5, 16, 16"):
         two = AWARE.with_overrides({"network.classes": 2})
         train(TrainingState.start(two, 7), pairs, two, seed=7, until_images_seen=1)
+
+
+def losses_of_a_silent_network(preset: Preset, areas: tuple[float, float]) -> list[float]:
+    """Of two images, the same but for how much of them is drawn."""
+    noise = torch.ones(1, 4, 16, 16).expand(2, -1, -1, -1)
+    region = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    for each, area in zip(region, areas, strict=True):
+        each[:, : round(16 * area)] = True
+    grey = torch.full((2, 4, 16, 16), 127, dtype=torch.uint8)
+    batch = DrawnBatch(grey, region, noise, torch.tensor([0.3, 0.3], dtype=torch.float64), None)
+    losses: list[float] = batch_losses(lambda x, *_: torch.zeros_like(x[:, :4]), batch, preset, None).tolist()
+    return losses
+
+
+def test_regions_teach_alike_or_by_their_size() -> None:
+    region, picture = (AWARE.with_overrides({"training.loss_over": over}) for over in ("region", "picture"))
+    small, large = losses_of_a_silent_network(region, (0.25, 1.0))
+    assert small == pytest.approx(large)
+    small, large = losses_of_a_silent_network(picture, (0.25, 1.0))
+    assert small == pytest.approx(large / 4)
+
+
+def test_the_noise_levels_weigh_as_they_were_asked_to() -> None:
+    prediction, root = (AWARE.with_overrides({"training.loss_weight": by}) for by in ("prediction", "root_snr"))
+    flat, weighed = (losses_of_a_silent_network(preset, (1.0, 1.0))[0] for preset in (prediction, root))
+    log_snr = cosine_log_snr(torch.tensor(0.3), AWARE.diffusion.log_snr_shift).item()
+    assert weighed / flat == pytest.approx(1 / math.cosh(log_snr / 2), rel=1e-4)
+
+
+def test_errors_of_epsilon_are_not_weighed_as_if_they_were_of_v() -> None:
+    with pytest.raises(PresetOverrideRejected, match="loss_weight"):
+        PAPER.with_overrides({"training.loss_weight": "root_snr"})

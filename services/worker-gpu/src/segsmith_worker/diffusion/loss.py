@@ -62,6 +62,16 @@ def byte_log_likelihood(x: Tensor, mean: Tensor, log_deviation: Tensor) -> Tenso
     return torch.where(x < -0.999, lower_end, torch.where(x > 0.999, upper_end, log_inner))
 
 
+def root_snr_weight(alpha_bar: Tensor) -> Tensor:
+    """What turns squared errors of v into those of x₀ times 2·√SNR: 2·α·σ. Shapes (B,) → (B, 1, 1, 1).
+
+    The error of v is that of x₀ times 1 + SNR, which spends most of a small network on noise levels at which there is
+    little to know; that of ε is x₀'s times SNR and neglects those that decide on colours. This is their middle, and
+    close to making all levels' errors alike.
+    """
+    return 2 * (alpha_bar * (1 - alpha_bar)).sqrt().reshape(-1, 1, 1, 1)
+
+
 def mean_inside(values: Tensor, redraw_region: Tensor | None) -> Tensor:
     """Mean of values (B, C, H, W) over all channels of the region's pixels (B, 1, H, W), or of all: (B,).
 

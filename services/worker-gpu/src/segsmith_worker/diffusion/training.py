@@ -16,7 +16,7 @@ from segsmith_worker.diffusion.batches import DrawnBatch, Feed, TrainingPairs
 from segsmith_worker.diffusion.ema import decay_at, update_average
 from segsmith_worker.diffusion.execution import Execution, Gradients
 from segsmith_worker.diffusion.labels import lesions_of
-from segsmith_worker.diffusion.loss import balanced, hybrid_loss, mean_inside
+from segsmith_worker.diffusion.loss import balanced, hybrid_loss, mean_inside, root_snr_weight
 from segsmith_worker.diffusion.model import CLUSTER_TABLE, clusters_told
 from segsmith_worker.diffusion.schedule import (
     LinearSchedule,
@@ -202,13 +202,18 @@ def batch_losses(
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), preset.diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
         output = network(network_input(x_t, x0, region), time * 1000, batch.told).float()
-        return mean_inside((output - v_target(x0, noise, alpha_bar)) ** 2, counted)
-    level = (time * schedule.steps).long()
-    x_t = q_sample(x0, noise, schedule.alphas_bar[level])
-    output = network(network_input(x_t, x0, region), schedule.model_times[level], batch.told).float()
-    if not preset.diffusion.learned_range:
-        return mean_inside((output - noise) ** 2, counted)
-    return mean_inside(hybrid_loss(output, x0, x_t, noise, level, schedule), counted)
+        errors = (output - v_target(x0, noise, alpha_bar)) ** 2
+        if preset.training.loss_weight == "root_snr":
+            errors = errors * root_snr_weight(alpha_bar).to(errors)
+    else:
+        level = (time * schedule.steps).long()
+        x_t = q_sample(x0, noise, schedule.alphas_bar[level])
+        output = network(network_input(x_t, x0, region), schedule.model_times[level], batch.told).float()
+        learned = preset.diffusion.learned_range
+        errors = hybrid_loss(output, x0, x_t, noise, level, schedule) if learned else (output - noise) ** 2
+    if counted is None or preset.training.loss_over == "region":
+        return mean_inside(errors, counted)
+    return (errors * counted).mean(dim=(1, 2, 3))
 
 
 def network_input(x_t: Tensor, known: Tensor, region: Tensor | None) -> Tensor:
