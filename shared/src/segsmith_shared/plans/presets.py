@@ -427,7 +427,13 @@ _SMALL_NETWORK = NetworkSpec(
 )
 # together as many images as the trial that convinced (science §4.12), whatever the number of clusters adds
 _SMALL_TRAINING = _AWARE_TRAINING.model_copy(
-    update={"learning_rate": 8e-4, "images_total": 8_000, "warm_start_images": 32_000}
+    update={
+        "learning_rate": 8e-4,
+        "images_total": 8_000,
+        "warm_start_images": 32_000,
+        "region_full_share": 0.5,
+        "region_ellipse_share": 0.15,
+    }
 )
 
 _ROWS = (
@@ -504,7 +510,15 @@ _ROWS = (
         ),
         diffusion=_AWARE_DIFFUSION.model_copy(update={"log_snr_shift": -2.0}),
         training=_AWARE_TRAINING.model_copy(
-            update={"learning_rate": 1e-4, "batch": 32, "micro_batch": 32, "ema_decay": 0.9995, "images_total": 640_000}
+            update={
+                "learning_rate": 1e-4,
+                "batch": 32,
+                "micro_batch": 32,
+                "ema_decay": 0.9995,
+                "images_total": 640_000,
+                "region_full_share": 0.5,
+                "region_ellipse_share": 0.15,
+            }
         ),
         sampling=_AWARE_SAMPLING.model_copy(update={"evaluations": 50, "batch": 32}),
     ),
