@@ -56,10 +56,11 @@ def read_models(folder: Path, prefix: str) -> list[TrainedModel]:
     paths = sorted(folder.glob(f"{prefix}*.safetensors"))
     if not paths:
         raise SystemExit(f"{folder} holds no {prefix}*.safetensors.")
-    return [_read_model(path) for path in paths]
+    return [read_model(path) for path in paths]
 
 
-def _read_model(path: Path) -> TrainedModel:
+def read_model(path: Path) -> TrainedModel:
+    """A file that `benchmarks.samplers.train` or `.export` wrote."""
     with safe_open(path, "pt") as file:
         preset = Preset.model_validate(json.loads(file.metadata()["preset"]))
     model = DiffusionModel.from_tensors(preset, load_file(path))

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.samplers import __main__ as study
-from benchmarks.samplers import scoring
+from benchmarks.samplers import denoising, scoring
+from benchmarks.samplers.material import read_pairs
 from benchmarks.samplers.rows import ROWS, rows_named
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.presets import Preset
@@ -119,3 +120,18 @@ def test_the_rows_cost_what_their_names_say() -> None:
     assert by_name["langevin-60-core"].evaluations(unconditional) == 60
     assert by_name["aware-20-bent"].evaluations(small) == 20
     assert by_name["real"].evaluations(None) == 0
+
+
+def test_an_untrained_network_sees_nothing_through_much_noise_and_most_through_little(
+    study_of_drawn_pairs: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = study_of_drawn_pairs.output.parent
+    pairs, ids, model = root / "pairs", root / "test.txt", root / "models" / "aware-all.safetensors"
+    threads = ["--threads", str(torch.get_num_threads())]
+    monkeypatch.setattr(sys, "argv", ["denoising", str(pairs), "--ids", str(ids), str(model), *threads])
+    denoising.main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    whole = {int(log_snr): float(error) for log_snr, error, _ in lines}
+    colours = torch.from_numpy(read_pairs(pairs, ids, 16).squares[:, :3]).float() / 127.5 - 1
+    assert whole[-8] == pytest.approx((colours**2).mean().item(), rel=0.02)  # it answers nothing, which means grey
+    assert whole[6] < 0.02
