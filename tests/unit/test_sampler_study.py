@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.samplers import __main__ as study
-from benchmarks.samplers import denoising, scoring
+from benchmarks.samplers import denoising, scoring, styling_sheet
 from benchmarks.samplers.material import read_pairs
 from benchmarks.samplers.rows import ROWS, rows_named
 from segsmith_shared.pairs.drawn import draw_pair
@@ -135,3 +135,19 @@ def test_an_untrained_network_sees_nothing_through_much_noise_and_most_through_l
     colours = torch.from_numpy(read_pairs(pairs, ids, 16).squares[:, :3]).float() / 127.5 - 1
     assert whole[-8] == pytest.approx((colours**2).mean().item(), rel=0.02)  # it answers nothing, which means grey
     assert whole[6] < 0.02
+
+
+def test_the_styling_sheet_shows_each_sample_that_has_a_lesion(
+    study_of_drawn_pairs: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root, output = study_of_drawn_pairs.output.parent, tmp_path / "sheet.png"
+    model = root / "models" / "aware-all.safetensors"
+    arguments = [str(root / "pairs"), "--ids", str(root / "train.txt"), str(model), str(output), "--count", "3"]
+    monkeypatch.setattr(sys, "argv", ["sheet", *arguments, "--threads", str(torch.get_num_threads())])
+    styling_sheet.main()
+    said = capsys.readouterr().out
+    kept = int(said.split(" of 3 samples")[0])
+    assert kept > 0
+    assert len(said.split("label: ")[1].split(", ")) == kept
+    with Image.open(output) as sheet:
+        assert sheet.height == pytest.approx(20 + -(-kept // 2) * styling_sheet.CELL_PX, abs=20)
