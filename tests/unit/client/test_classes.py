@@ -18,6 +18,10 @@ from segsmith_shared.pairs.classes import WrongClasses
         ("polyp=1,instrument=2", [{"name": "polyp", "value": 1}, {"name": "instrument", "value": 2}]),
         (" polyp = 7 , scar=300", [{"name": "polyp", "value": 7}, {"name": "scar", "value": 300}]),
         ("polyp,large scar", [{"name": "polyp", "value": 1}, {"name": "large scar", "value": 2}]),
+        (
+            "Background,polyp,tool",
+            [{"name": "background", "value": 0}, {"name": "polyp", "value": 1}, {"name": "tool", "value": 2}],
+        ),
         ("polyp=#FF0000,tool=#00ff00", [{"name": "polyp", "colour": "#ff0000"}, {"name": "tool", "colour": "#00ff00"}]),
     ],
 )

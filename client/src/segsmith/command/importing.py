@@ -15,7 +15,7 @@ from segsmith.packing import Archive
 from segsmith.problems import FolderNotFound
 from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
-from segsmith_shared.pairs.classes import checked_classes
+from segsmith_shared.pairs.classes import checked_classes, is_background
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.problems import Problem
 
@@ -95,10 +95,14 @@ def import_options(ids: Path | None, classes: str | None) -> dict[str, Any]:
 
 
 def parse_classes(text: str) -> list[dict[str, Any]]:
-    """`polyp=1,instrument=2`, `polyp=#ff0000,…`, or names alone, which are the values 1, 2 …. Raises WrongClasses."""
+    """`polyp=1,instrument=2`, `polyp=#ff0000,…`, or names alone, which are the values 1, 2 …. Raises WrongClasses.
+
+    Names alone that begin with `background` count from 0, as such lists are written.
+    """
     entries = [entry.partition("=") for entry in text.split(",")]
     if not any(equals for _, equals, _ in entries):
-        entries = [(name, "=", str(value)) for value, (name, _, _) in enumerate(entries, start=1)]
+        first = 0 if is_background(entries[0][0]) else 1
+        entries = [(name, "=", str(value)) for value, (name, _, _) in enumerate(entries, start=first)]
     classes = [
         {"name": name.strip(), "colour" if sign.strip().startswith("#") else "value": sign.strip() or None}
         for name, _, sign in entries

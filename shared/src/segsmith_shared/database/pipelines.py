@@ -1,19 +1,19 @@
 """Pipelines in Postgres: planning one against the pairs it names, and writing all its rows in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid4
 
 from sqlmodel import Session, col, select
 
 from segsmith_shared.database.pairs import class_names_of, pairs_of
-from segsmith_shared.database.tables import Dataset, DatasetVersion, Generation, Model, Pipeline
+from segsmith_shared.database.tables import Dataset, DatasetVersion, Generation, Job, Model, Pipeline
 from segsmith_shared.database.weights import require_weights
 from segsmith_shared.jobs import plan as job_plan
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline, required_weights
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.recipes import StoredModel
-from segsmith_shared.plans.specs import PipelineSpec
+from segsmith_shared.plans.specs import PartRef, PipelineSpec
 from segsmith_shared.problems import InvalidInput, NotFound
 
 
@@ -48,6 +48,7 @@ def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_
     if not spec.allow_stand_ins:
         require_weights(session, required_weights(spec))
     models = _models_named(session, spec)
+    _check_classes_of_models(session, models, class_names)
     grey = is_grey(session.get_one(DatasetVersion, spec.pairs.version_id))
     classes = classes_of(class_names)
     return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, models, grey=grey, classes=classes)
@@ -63,6 +64,25 @@ def _check_classes(session: Session, spec: PipelineSpec, class_names: Sequence[s
             raise DifferentClasses(
                 f"{what} tell apart {_in_words(named)}, the pairs themselves {_in_words(class_names)}.",
                 hint="Import both with the same classes, by the same names and in the same order.",
+            )
+
+
+def _check_classes_of_models(session: Session, models: Mapping[UUID, StoredModel], class_names: Sequence[str]) -> None:
+    """A model draws the classes of the pairs that it was trained on, in their order; one alone is the lesion."""
+    if len(class_names) < 2:
+        return
+    jobs = {
+        job.id: job for job in session.exec(select(Job).where(col(Job.id).in_([m.job_id for m in models.values()])))
+    }
+    for model_id, model in models.items():
+        trained_on = jobs[model.job_id].spec.get("pairs")
+        if trained_on is None:
+            continue  # an imported checkpoint, which names no classes
+        learned = class_names_of(session, PartRef.model_validate(trained_on))
+        if len(learned) == len(class_names) and learned != list(class_names):
+            raise DifferentClasses(
+                f"Model {model_id} draws {_in_words(learned)}; the pairs tell apart {_in_words(class_names)}.",
+                hint="Choose a model that was trained on the same classes in the same order, or train one.",
             )
 
 

@@ -15,7 +15,15 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from segsmith_shared.pairs.classes import CLASSES_FILE, Classes, ClassSpec, marks_of, names_of, read_class_list
+from segsmith_shared.pairs.classes import (
+    CLASSES_FILE,
+    Classes,
+    ClassSpec,
+    WrongClasses,
+    marks_of,
+    names_of,
+    read_class_list,
+)
 from segsmith_shared.pairs.formats import Candidate, FoundFile, Matching, find_files, recognise
 from segsmith_shared.pairs.import_report import ClassCount, Counts, Finding, ImportReport, Severity, Spread, Statistics
 from segsmith_shared.pairs.intake import PICTURE_SUFFIXES
@@ -201,13 +209,25 @@ class _Check:
         return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
 
     def _classes_of_folder(self, files: Sequence[FoundFile]) -> tuple[ClassSpec, ...]:
-        """Those of the folder's own `classes.json`; none where it has none that is ours."""
+        """Those of the folder's own `classes.json`; none where it has none that is ours.
+
+        Raises WrongClasses where two lie equally high and differ: neither can speak for the other's labels.
+        """
         listing = self._listing(files, CLASSES_FILE)
         if listing is None:
             return ()
         classes = read_class_list(_text(listing))
+        for other in files:
+            beside = other.path.name.lower() == CLASSES_FILE and len(other.folders) == len(listing.folders)
+            if beside and other is not listing and (_too_large(other) or read_class_list(_text(other)) != classes):
+                raise WrongClasses(
+                    f"{listing.path} and {other.path} list different classes.",
+                    hint="Import the folders one by one, or give the classes with --classes.",
+                )
         if classes is None:
-            what = "not read: it has no list of `classes`, so that labels are read as lesion or not"
+            what = (
+                "not read: it lists no `classes` by name and value or colour, so that labels are read as lesion or not"
+            )
             self._find("warning", "classes-not-read", listing.path, what, "give the classes otherwise")
             return ()
         self._find("note", "classes-used", listing.path, "labels are read by the classes that it lists")
@@ -219,7 +239,7 @@ class _Check:
         if not lists:
             return None
         shallowest = min(lists, key=lambda file: len(file.folders))
-        if shallowest.location.stat().st_size > MAXIMUM_LIST_BYTES:
+        if _too_large(shallowest):
             self._find("warning", "list-too-large", shallowest.path, "not read: over 16 MiB", "give the list otherwise")
             return None
         return shallowest
@@ -329,8 +349,12 @@ class _Check:
         self.findings.append(Finding(severity=severity, code=code, file=str(file), what=what, what_to_do=what_to_do))
 
 
+def _too_large(file: FoundFile) -> bool:
+    return file.location.stat().st_size > MAXIMUM_LIST_BYTES
+
+
 def _text(file: FoundFile) -> str:
-    return file.location.read_text(encoding="utf-8", errors="replace")
+    return file.location.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def _list_key(name: str) -> str:

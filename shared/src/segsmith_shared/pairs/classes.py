@@ -21,16 +21,23 @@ class WrongClasses(InvalidInput):
     title = "The list of classes cannot be used"
 
 
+def is_background(name: str) -> bool:
+    """Whether a list that has this name means no class by it."""
+    return name.strip().casefold() == BACKGROUND
+
+
 class ClassSpec(BaseModel):
     """One class of a label file: the grey value or the colour of its pixels.
 
-    The name `background` is no class: it says what shows the background beside 0 or black.
+    The name `background`, in any case, is no class: it says what shows the background beside 0 or black.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^\w[\w .+/()-]*$")
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^\w[\w .+/()-]*$"),
+        AfterValidator(lambda name: BACKGROUND if is_background(name) else name),
     ]
     value: int | None = Field(None, ge=0, le=65535)
     colour: Annotated[str, StringConstraints(to_lower=True, pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
@@ -92,11 +99,23 @@ def class_list(class_names: Sequence[str]) -> str:
 
 
 def read_class_list(text: str) -> tuple[ClassSpec, ...] | None:
-    """The classes of a `classes.json`; None where it is some other tool's. Raises WrongClasses."""
+    """The classes of a `classes.json`; None where it is some other tool's.
+
+    Ours lists classes of which any has a name and a value or a colour. Raises WrongClasses, also where it is not JSON:
+    what it would have told apart must not be read as one class for a missing brace.
+    """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise WrongClasses(
+            f"{CLASSES_FILE} is not JSON in UTF-8: {error}.",
+            hint="Mend it, or take it out of the folder and give the classes with --classes.",
+        ) from error
+    classes = document.get("classes") if isinstance(document, dict) else None
+    if not isinstance(classes, list) or not any(_is_ours(each) for each in classes):
         return None
-    if not isinstance(document, dict) or "classes" not in document:
-        return None
-    return checked_classes(document["classes"])
+    return checked_classes(classes)
+
+
+def _is_ours(entry: object) -> bool:
+    return isinstance(entry, dict) and "name" in entry and ("value" in entry or "colour" in entry)

@@ -26,6 +26,7 @@ THUMBNAIL_PX = 256
 
 _UNKNOWN = 255
 _COLOUR_TOLERANCE = 40  # Euclidean, of levels 0..255: what JPEG leaves inside of an area
+_ROUNDING = 16  # what a JPEG can shift an even area by
 _SOLID_PX = 5  # soft edges are thinner: a JPEG that halves its colours smears them over two pixels on each side
 _ROWS_AT_ONCE = 256
 _NAMED_AT_MOST = 8
@@ -402,30 +403,34 @@ def _classes_by_value(values: NDArray[np.int32] | ByteArray, classes: Sequence[C
 def _classes_by_colour(colours: ByteArray, classes: Sequence[ClassMark], notes: list[str]) -> ByteArray:
     """uint8 (H, W, 3) → the class of the nearest colour, uint8 (H, W).
 
-    Pixels of no listed colour are forgiven where they are as thin as the soft edges that JPEG or smoothing leave.
+    Pixels of no listed colour are forgiven where they are as thin as the soft edges that JPEG or smoothing leave. An
+    area of one colour that is none of the list is a class that was not listed, however near the colour is.
     """
     listed = [(each.rgb, each.number) for each in classes]
     if (0, 0, 0) not in dict(listed):
         listed.append(((0, 0, 0), 0))
     label = np.empty(colours.shape[:2], np.uint8)
-    far = np.empty(colours.shape[:2], np.bool_)
+    far, off = (np.empty(colours.shape[:2], np.bool_) for _ in range(2))
     for top in range(0, len(colours), _ROWS_AT_ONCE):  # differences of a whole large picture would not fit
         rows = slice(top, top + _ROWS_AT_ONCE)
-        label[rows], far[rows] = _nearest(colours[rows].astype(np.int32), listed)
-    if not far.any():
+        label[rows], far[rows], off[rows] = _nearest(colours[rows].astype(np.int32), listed)
+    if not off.any():
         return label
     solid = np.asarray(Image.fromarray(far * np.uint8(255)).filter(ImageFilter.MinFilter(_SOLID_PX))) > 0
+    solid |= off & _of_one_colour(colours)
     if solid.any():
         names = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique(colours[solid], axis=0).tolist()]
-        raise _unknown_class("colours", names, int(far.sum()), classes)
+        raise _unknown_class("colours", names, int((far | solid).sum()), classes)
+    if not far.any():
+        return label
     notes.append(f"{far.mean():.2%} of the label lies on soft edges, read as the nearest class")
     return label
 
 
 def _nearest(
     colours: NDArray[np.int32], listed: Sequence[tuple[tuple[int, int, int], int]]
-) -> tuple[ByteArray, BoolArray]:
-    """The number of the nearest listed colour of each pixel, and whether even that one is far: both (H, W)."""
+) -> tuple[ByteArray, BoolArray, BoolArray]:
+    """Of each pixel, (H, W): number of the nearest listed colour, whether even that is far, whether it is another."""
     best = np.full(colours.shape[:2], np.iinfo(np.int32).max, np.int32)
     label = np.zeros(colours.shape[:2], np.uint8)
     for colour, number in listed:
@@ -433,7 +438,14 @@ def _nearest(
         distance = np.einsum("hwc,hwc->hw", difference, difference)
         nearer = distance < best
         label[nearer], best[nearer] = number, distance[nearer]
-    return label, np.asarray(best > _COLOUR_TOLERANCE**2)
+    return label, np.asarray(best > _COLOUR_TOLERANCE**2), np.asarray(best > _ROUNDING**2)
+
+
+def _of_one_colour(colours: ByteArray) -> BoolArray:
+    """Whether all of a pixel's surroundings are of its colour: (H, W)."""
+    picture = Image.fromarray(colours)
+    low, high = (np.asarray(picture.filter(kind(_SOLID_PX))) for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
+    return np.asarray((low == high).all(axis=-1))
 
 
 def _unknown_class(kind: str, found: Sequence[str], pixels: int, classes: Sequence[ClassMark]) -> UnknownClass:

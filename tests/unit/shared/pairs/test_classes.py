@@ -235,7 +235,15 @@ def test_the_folders_own_list_of_classes_is_used_unless_others_are_given(tmp_pat
     assert given.class_names == ["a", "b"]
 
 
-@pytest.mark.parametrize("text", ["{not json", "[1, 2]", '{"0": "polyp"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2]",
+        '{"0": "polyp"}',
+        '{"classes": ["polyp", "normal"]}',
+        '{"classes": [{"id": 0, "name": "polyp", "color": "#fff"}]}',
+    ],
+)
 def test_another_tools_list_of_classes_is_told_about_and_harms_nothing(tmp_path: Path, text: str) -> None:
     draw_folder(tmp_path, 2)
     (tmp_path / "classes.json").write_text(text)
@@ -243,6 +251,40 @@ def test_another_tools_list_of_classes_is_told_about_and_harms_nothing(tmp_path:
     assert report.accepted == 2
     assert report.class_names == []
     assert [finding.code for finding in report.findings] == ["classes-not-read"]
+
+
+@pytest.mark.parametrize("text", ['{"classes": [{"name": "polyp", "value": 1}', "[" * 100_000])
+def test_a_list_of_classes_that_cannot_be_read_does_not_make_one_lesion_of_them_all(tmp_path: Path, text: str) -> None:
+    draw_class_folder(tmp_path, 2)
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(WrongClasses, match="not JSON"):
+        check(tmp_path)
+
+
+def test_a_list_of_classes_saved_by_an_editor_that_marks_its_encoding_is_read(tmp_path: Path) -> None:
+    draw_class_folder(tmp_path, 2)
+    (tmp_path / "classes.json").write_text(class_list(["polyp", "scar"]), encoding="utf-8-sig")
+    assert check(tmp_path).class_names == ["polyp", "scar"]
+
+
+def test_two_lists_of_classes_that_differ_do_not_speak_for_each_others_labels(tmp_path: Path) -> None:
+    for folder, names in (("a", ["polyp", "scar"]), ("b", ["scar", "polyp"])):
+        draw_class_folder(tmp_path / folder, 2)
+        (tmp_path / folder / "classes.json").write_text(class_list(names))
+    with pytest.raises(WrongClasses, match=r"a/classes.json and b/classes.json list different classes"):
+        check(tmp_path)
+
+
+def test_background_is_no_class_however_it_is_written() -> None:
+    listed = [{"name": "Background", "value": 0}, {"name": "polyp", "value": 1}, {"name": "tool", "value": 2}]
+    assert names_of(checked_classes(listed)) == ["polyp", "tool"]
+
+
+def test_an_even_area_of_a_colour_near_to_a_listed_one_is_a_class_that_was_not_listed(tmp_path: Path) -> None:
+    pixels = np.array(coloured())
+    pixels[:8, :8] = (235, 12, 0)
+    with pytest.raises(UnknownClass, match="#eb0c00"):
+        read(save(tmp_path / "m.png", Image.fromarray(pixels)), BY_COLOUR)
 
 
 def test_a_list_of_classes_with_a_fault_ends_the_check_before_a_picture_is_misread(tmp_path: Path) -> None:
