@@ -9,7 +9,8 @@ from sqlmodel import select
 
 from segsmith_shared.database.pipelines import DifferentClasses, plan_for
 from segsmith_shared.database.session import session_scope
-from segsmith_shared.database.tables import DatasetVersion, JobStatus, Model, Pair, SegmentationRun
+from segsmith_shared.database.tables import DatasetVersion, Job, JobStatus, Model, Pair, SegmentationRun
+from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import (
     ArmSpec,
     NamedPart,
@@ -109,3 +110,32 @@ def test_a_pipeline_is_refused_where_two_sets_of_labels_tell_different_classes_a
                 plan_for(session, spec, 1)
             assert "polyp, instrument" in caught.value.detail
             assert caught.value.hint
+
+
+def test_a_model_of_other_classes_is_refused_though_it_draws_as_many(engine: Engine, object_store: ObjectStore) -> None:
+    trained_on = drawn_version(engine, object_store, 4, class_names=NAMES)
+    others = drawn_version(engine, object_store, 4, seed=1, class_names=NAMES[::-1])
+    preset = preset_named("tiny-cpu").with_overrides({"network.classes": 2}).model_dump(mode="json")
+    job = Job(kind="train", name="train", queue="gpu", spec={"pairs": {"version_id": str(trained_on)}})
+    with session_scope(engine) as session:
+        session.add(job)
+        session.flush()
+        model = Model(
+            job_id=job.id,
+            recipe="Diff",
+            preset=preset,
+            images_seen=1,
+            training_images=4,
+            weights="ema",
+            checkpoint_digest="cc" * 32,
+        )
+        session.add(model)
+    for recipe in (
+        Recipe(strategy="imported", model_ids=(model.id,)),
+        Recipe(strategy="full", warm_start_model_id=model.id),
+    ):
+        fields = {"recipes": (recipe,), "segmentation": None, "allow_stand_ins": True, "clustering": {"k": 2}}
+        with session_scope(engine) as session, pytest.raises(DifferentClasses, match="draws polyp, instrument; "):
+            plan_for(session, PipelineSpec.model_validate({"pairs": PartRef(version_id=others), **fields}), 1)
+        with session_scope(engine) as session:
+            plan_for(session, PipelineSpec.model_validate({"pairs": PartRef(version_id=trained_on), **fields}), 1)

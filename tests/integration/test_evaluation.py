@@ -12,8 +12,9 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from segsmith_evaluator.metrics.evaluate_set import SetMetrics
+from segsmith_evaluator.metrics.moments import Moments
 from segsmith_evaluator.steps import shards
-from segsmith_evaluator.steps.evaluate import TooManyToDropFrom, run
+from segsmith_evaluator.steps.evaluate import run
 from segsmith_shared.database.generations import close_generation_when_done
 from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import (
@@ -33,6 +34,7 @@ from segsmith_shared.jobs import states
 from segsmith_shared.jobs.context import StepContext, Stopped, StopReason
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.intake import label_png_bytes, png_bytes
+from segsmith_shared.plans.pipeline import TooManyToDropFrom
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import EvaluateJobSpec, EvaluationSpec, NamedPart, PartRef
 from segsmith_shared.settings import Settings
@@ -92,14 +94,15 @@ class Made:
         self.store(job)
         return job
 
-    def evaluate_job(self, *, drop_near_copies: bool, **options: int) -> Job:
+    def evaluate_job(self, *, drop_near_copies: bool, held_out: bool = True, largest_whole_set: int = 100) -> Job:
+        tests = (NamedPart(name="held-out", pairs=PartRef(version_id=self.test_id)),)
         spec = EvaluateJobSpec(
             generation_id=self.generation_id,
             sample_index=1,
             pairs=PartRef(version_id=self.version_id),
-            tests=(NamedPart(name="held-out", pairs=PartRef(version_id=self.test_id)),),
+            tests=tests if held_out else (),
             geometry="squash",
-            evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5, **options),
+            evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5, largest_whole_set=largest_whole_set),
             seed=0,
             torch_threads=1,
             allow_stand_ins=True,
@@ -149,9 +152,9 @@ def context_of(made: Made, settings: Settings, *, stop: bool = False) -> StepCon
     return StepContext(claim, settings, made.engine, lambda: StopReason.CANCEL if stop else None)
 
 
-def evaluated(made: Made, settings: Settings, *, drop_near_copies: bool, **options: int) -> tuple[Job, SetMetrics]:
-    """Run the evaluate job, slice by slice, as its worker would."""
-    job = made.evaluate_job(drop_near_copies=drop_near_copies, **options)
+def evaluated(made: Made, settings: Settings, **fields: Any) -> tuple[Job, SetMetrics]:
+    """Run the evaluate job of these fields, slice by slice, as its worker would."""
+    job = made.evaluate_job(**fields)
     status = JobStatus.QUEUED
     while status == JobStatus.QUEUED:
         context = context_of(made, settings)
@@ -270,7 +273,31 @@ def test_a_large_evaluation_goes_on_after_its_last_shard_and_comes_to_the_same(
         assert session.get_one(Job, job.id).slice_number == 8
 
 
+def test_the_floor_of_a_large_set_is_of_all_real_pictures_as_its_fid_is(
+    made: Made, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"drop_near_copies": False, "held_out": False, "largest_whole_set": 6}
+    _, large = evaluated(made, settings, **options)
+    assert large.floor_fid is not None
+    assert (large.floor_fid.n, large.floor_fid.detail["interval_images"]) == (5, 3)
+    assert [note for note in large.notes if note.startswith("Floor")] == [
+        "Floor: FID between two halves of the real pictures, at n = 5, so higher than at full n."
+    ]
+    monkeypatch.setattr(shards, "SHARD_PICTURES", 1)
+    _, sliced = evaluated(made, settings, **options)
+    assert sliced.floor_fid is not None
+    assert sliced.floor_fid.value == pytest.approx(large.floor_fid.value, rel=1e-6)
+
+
 def test_near_copies_are_not_left_out_of_a_set_that_is_checked_in_part(made: Made, settings: Settings) -> None:
     made.evaluate_job(drop_near_copies=True, largest_whole_set=6)
     with pytest.raises(TooManyToDropFrom, match="10 samples"):
         run(context_of(made, settings))
+
+
+def test_sums_of_other_weights_are_not_added_to(object_store: ObjectStore) -> None:
+    sums = shards.Sums()
+    sums.add("real", Moments.of(np.eye(3)))
+    kept = sums.store(object_store, "a stand-in's")
+    assert shards.Sums.stored(object_store, kept, "a stand-in's").done() == 3
+    assert shards.Sums.stored(object_store, kept, "Inception's").done() == 0

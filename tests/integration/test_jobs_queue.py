@@ -13,7 +13,7 @@ from sqlmodel import Session, col, func, select
 
 from segsmith_shared.database.session import session_scope
 from segsmith_shared.database.tables import Artifact, Event, IdempotencyRecord, Job, JobKind, JobStatus, Pipeline
-from segsmith_shared.jobs import events, plan, queue, states
+from segsmith_shared.jobs import caretaker, events, plan, queue, states
 from segsmith_shared.jobs.caretaker import Caretaker
 from segsmith_shared.jobs.claim import Claim
 from segsmith_shared.jobs.needs import CircularNeeds
@@ -33,8 +33,8 @@ class Desk:
         with session_scope(engine) as session:
             session.add(Pipeline(id=self.pipeline_id, name="rows"))
 
-    def submit(self, name: str, *needs: UUID, priority: int = 0, **changes: Any) -> UUID:
-        job = PlannedJob(uuid4(), JobKind.PROBE, name, "cpu", ProbeSpec(), needs, **changes)
+    def submit(self, name: str, *needs: UUID, priority: int = 0, queue: str = "cpu", **changes: Any) -> UUID:
+        job = PlannedJob(uuid4(), JobKind.PROBE, name, queue, ProbeSpec(), needs, **changes)
         self.do(lambda session: plan.submit(session, [job], pipeline_id=self.pipeline_id, priority=priority))
         return job.id
 
@@ -134,6 +134,16 @@ def test_a_note_that_outlives_the_last_need_holds_nobody_up_and_the_caretaker_ta
     assert desk.claim().job_id == both[0]
     Caretaker(settings, desk.engine).round()
     assert not desk.job(both[1]).waits
+
+
+def test_many_jobs_of_one_queue_do_not_hide_those_of_the_other(desk: Desk) -> None:
+    for number in range(queue.MOST_COUNTED + 10):
+        desk.submit(f"training {number}", queue="gpu")
+    one = desk.submit("evaluation")
+    assert desk.do(queue.claimable_counts) == {"gpu": queue.MOST_COUNTED, "cpu": 1}
+    late = desk.submit("evaluation whose note is late")
+    desk.do(lambda session: session.execute(update(Job).where(col(Job.id).in_([one, late])).values(waits=True)))
+    assert desk.do(queue.claimable_counts) == {"gpu": queue.MOST_COUNTED, "cpu": 2}
 
 
 def test_jobs_that_need_each_other_are_refused_whole(desk: Desk) -> None:
@@ -400,6 +410,28 @@ def test_the_caretaker_forgets_old_idempotency_keys_and_no_young_ones(desk: Desk
     desk.do(remember)
     Caretaker(settings, desk.engine).round()
     assert desk.do(lambda session: session.exec(select(IdempotencyRecord.key)).all()) == ["young"]
+
+
+def test_the_caretaker_forgets_much_old_progress_in_several_rounds(
+    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caretaker, "MOST_FORGOTTEN", 2)
+    job_id = desk.submit("job")
+
+    def age(session: Session) -> None:
+        session.add_all(Event(job_id=job_id, kind=events.PROGRESS) for _ in range(3))
+        session.flush()
+        session.execute(update(Event).values(created_at=func.now() - timedelta(days=8)))
+
+    def progress() -> int:
+        return sum(event.kind == events.PROGRESS for event in _events_of(desk, job_id))
+
+    desk.do(age)
+    Caretaker(settings, desk.engine).round()
+    assert progress() == 1
+    Caretaker(settings, desk.engine).round()
+    assert progress() == 0
+    assert _events_of(desk, job_id), "its status is no progress"
 
 
 def _make_due(desk: Desk, job_id: UUID) -> None:

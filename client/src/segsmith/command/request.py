@@ -160,6 +160,8 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
     images_total = models * preset.training.images_total + preset.training.warm_start_images
     unconditional = {
         "inpainting_aware": False,
+        "loss_over": "region",
+        "loss_weight": "prediction",
         "label_given_share": 0.0,
         "images_total": images_total,
         "warm_start_images": 0,

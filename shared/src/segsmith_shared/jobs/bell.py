@@ -6,6 +6,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
+from segsmith_shared.jobs.queue import QUEUES
 from segsmith_shared.settings import settings
 from segsmith_shared.telemetry import logger
 
@@ -27,7 +28,7 @@ def application(redis_url: str) -> Celery:
         accept_content=["json"],
         task_create_missing_queues=False,
         # the nameless exchange needs no binding in Redis, so that a flushed Redis still takes rings
-        task_queues=[_queue_named(name_of(queue)) for queue in ("gpu", "cpu")],
+        task_queues=[_queue_named(name_of(queue)) for queue in QUEUES],
         task_default_queue=name_of("cpu"),
         task_publish_retry=False,
         broker_connection_retry=True,

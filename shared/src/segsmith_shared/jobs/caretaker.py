@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import Engine, delete, func, text
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.database.tables import Event, IdempotencyRecord
@@ -21,13 +21,14 @@ log = logger(__name__)
 LOCK_KEY = 0x5E65_CA2E
 IDEMPOTENCY_HOURS = 48
 PROGRESS_DAYS = 7
+MOST_FORGOTTEN = 50_000
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_ROUND_SECONDS = 120.0  # its statements have 60 s each
 
 
 @dataclass
 class Caretaker:
-    """Any number may run; each round is one transaction under a lock, so one at a time does the work."""
+    """Any number may run; each round's work is one transaction under a lock, so one at a time does it."""
 
     settings: Settings
     engine: Engine
@@ -49,6 +50,16 @@ class Caretaker:
         self.health.well("database", ready_seconds=next_seconds)
         for name, count in waiting.items():
             bell.ring(name, count, redis_url=self.settings.redis_url.get_secret_value())
+        if held:
+            self._tidy_up()
+
+    def _tidy_up(self) -> None:
+        """In a transaction of its own: however much has grown old, no rescue waits for it or is undone with it."""
+        try:
+            with session_scope(self.engine) as session:
+                forget_old(session)
+        except OperationalError as error:
+            log.warning("old rows could not be deleted", error=str(error))
 
     def _look_after(self, session: Session) -> dict[str, int]:
         if self._workers_had_time_to_beat():
@@ -56,7 +67,6 @@ class Caretaker:
                 log.warning("rescued a silent job", job_id=str(job_id))
         states.cancel_orphans(session)
         needs.release_all(session)
-        forget_old(session)
         session.flush()
         return queue.claimable_counts(session)
 
@@ -80,8 +90,12 @@ def serve() -> None:
 
 
 def forget_old(session: Session) -> None:
-    """Idempotency keys have served after two days; progress is superseded by later progress and by the results."""
+    """Idempotency keys have served after two days; progress is superseded by later progress and by the results.
+
+    Of progress at most `MOST_FORGOTTEN` at a time, which the next rounds go on with.
+    """
     keys_end = func.now() - timedelta(hours=IDEMPOTENCY_HOURS)
     session.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.created_at) < keys_end))
     progress_ends = func.now() - timedelta(days=PROGRESS_DAYS)
-    session.execute(delete(Event).where(col(Event.kind) == events.PROGRESS, col(Event.created_at) < progress_ends))
+    outlived = col(Event.kind) == events.PROGRESS, col(Event.created_at) < progress_ends
+    session.execute(delete(Event).where(col(Event.id).in_(select(Event.id).where(*outlived).limit(MOST_FORGOTTEN))))

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, text
+from sqlalchemy import ColumnElement, Select, and_, func, or_, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
@@ -10,6 +10,7 @@ from sqlmodel import Session, col
 from segsmith_shared.database.tables import Job, JobDependency, JobStatus
 
 MOST_COUNTED = 64
+QUEUES = ("gpu", "cpu")
 ENDED_BADLY = (JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -53,12 +54,19 @@ def next_claimable(queue: str, *, whatever_was_noted: bool = False) -> Select[UU
 
 
 def claimable_counts(session: Session) -> dict[str, int]:
-    """Queue -> how many of its jobs could start now; queues without any are absent, and counting stops at 64 in all."""
-    return _counted(session, whatever_was_noted=False) or _counted(session, whatever_was_noted=True)
+    """Queue -> how many of its jobs could start now, counted up to 64 each; queues without any are absent.
+
+    Each queue is counted by itself: a thousand jobs of one must not hide those of another, which then nobody rings for.
+    """
+    counts = {
+        queue: _counted(session, queue, whatever_was_noted=False) or _counted(session, queue, whatever_was_noted=True)
+        for queue in QUEUES
+    }
+    return {queue: count for queue, count in counts.items() if count}
 
 
-def _counted(session: Session, *, whatever_was_noted: bool) -> dict[str, int]:
-    ready = may_start(whatever_was_noted=whatever_was_noted)
-    some: Subquery = sa_select(col(Job.queue)).where(ready).limit(MOST_COUNTED).subquery()
-    counted = session.execute(sa_select(some.c.queue, func.count()).group_by(some.c.queue))
-    return {queue: count for queue, count in counted}  # noqa: C416 - rows, not pairs, for the type checker
+def _counted(session: Session, queue: str, *, whatever_was_noted: bool) -> int:
+    ready = and_(col(Job.queue) == queue, may_start(whatever_was_noted=whatever_was_noted))
+    some = sa_select(col(Job.id)).where(ready).limit(MOST_COUNTED).subquery()
+    count: int = session.execute(sa_select(func.count()).select_from(some)).scalar_one()
+    return count

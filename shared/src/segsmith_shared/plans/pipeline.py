@@ -50,6 +50,12 @@ class UnknownSet(InvalidInput):
     title = "No recipe makes this set"
 
 
+class TooManyToDropFrom(InvalidInput):
+    """Near-copies can be left out where every sample is checked."""
+
+    title = "The set is too large for its near-copies to be left out"
+
+
 class DatasetTooSmall(InvalidInput):
     """Fewer pairs than the request needs."""
 
@@ -219,6 +225,12 @@ def _check_size(spec: PipelineSpec, source_count: int) -> None:
         raise DatasetTooSmall(
             f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
             hint=f"Add pairs, or ask for k of at most {source_count}.",
+        )
+    most = spec.evaluation.largest_whole_set if spec.evaluation else source_count
+    if spec.drop_near_copies and source_count > most:
+        raise TooManyToDropFrom(
+            f"drop_near_copies checks every pair, and of the {source_count:,} pairs {most:,} would be checked.",
+            hint="Leave drop_near_copies out, raise evaluation.largest_whole_set, or use fewer pairs.",
         )
 
 

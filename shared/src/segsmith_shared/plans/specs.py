@@ -103,7 +103,7 @@ class EvaluationSpec(Frozen):
     bootstrap_samples: int = Field(200, ge=0, le=10_000)
     ms_ssim_pairs: int = Field(2000, ge=10, le=1_000_000)
     largest_whole_set: int = Field(
-        5000,
+        2500,
         ge=4,
         le=50_000,
         description="of larger sets FID takes all, shard by shard, all else as many drawn pictures",

@@ -5,7 +5,13 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import ValidationError
 
-from segsmith_shared.plans.pipeline import DatasetTooSmall, PipelinePlan, UnknownSet, plan_pipeline
+from segsmith_shared.plans.pipeline import (
+    DatasetTooSmall,
+    PipelinePlan,
+    TooManyToDropFrom,
+    UnknownSet,
+    plan_pipeline,
+)
 from segsmith_shared.plans.presets import PresetOverrideRejected, UnknownPreset
 from segsmith_shared.plans.specs import (
     ArmSpec,
@@ -154,6 +160,13 @@ def test_where_near_copies_are_dropped_an_arm_is_trained_after_the_evaluation_of
 def test_near_copies_cannot_be_dropped_by_a_run_that_evaluates_nothing() -> None:
     with pytest.raises(ValidationError, match="drop_near_copies needs"):
         planned(drop_near_copies=True, evaluation=None)
+
+
+def test_leaving_copies_out_of_a_set_that_is_checked_in_part_is_refused_before_anything_runs() -> None:
+    with pytest.raises(TooManyToDropFrom, match="of the 6,000 pairs 2,500"):
+        planned(6000, drop_near_copies=True)
+    assert planned(6000).jobs
+    assert planned(2500, drop_near_copies=True).jobs
 
 
 def test_more_clusters_than_pairs_are_refused_with_what_to_do() -> None:

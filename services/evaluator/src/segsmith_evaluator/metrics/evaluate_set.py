@@ -64,14 +64,21 @@ class SetMetrics(BaseModel):
     notes: list[str]
 
 
+FLOOR_OF_HALVES = "Floor: FID between two halves of the real pictures"
+
+
 @dataclass(frozen=True)
 class WholeSets:
-    """The moments of the features of all pictures of both sides, and of their redrawn regions where there are any."""
+    """The moments of the features of all pictures of both sides, and of their redrawn regions where there are any.
+
+    `real_halves` are those of two halves of the real pictures, whose distance is the floor where none are held out.
+    """
 
     real: Moments
     synthetic: Moments
     real_regions: Moments | None = None
     synthetic_regions: Moments | None = None
+    real_halves: tuple[Moments, Moments] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,18 +163,32 @@ def evaluate_set(
 
 def of_all_pictures(drawn: SetMetrics, whole: WholeSets) -> SetMetrics:
     """The metrics of sets of which `drawn` holds those of some pictures: FID of all, the rest as it was measured."""
+    dimension, n = len(whole.real.mean), min(whole.real.count, whole.synthetic.count)
+    floor, floor_note = drawn.floor_fid, "the floor, "
+    if whole.real_halves is not None and floor is not None:
+        floor, floor_note = fid_figure_of_all(floor, *whole.real_halves), ""
     note = (
         f"FID is of all {whole.real.count:,} real and {whole.synthetic.count:,} synthetic pictures. What compares "
-        f"pictures with each other (KID, MS-SSIM, the floor, the spread of FID, the copy check) is of {drawn.n_real:,} "
-        f"and {drawn.n_synthetic:,} of them, drawn by the seed."
+        f"pictures with each other (KID, MS-SSIM, {floor_note}the spread of FID, the copy check) is of "
+        f"{drawn.n_real:,} and {drawn.n_synthetic:,} of them, drawn by the seed."
     )
+    of_drawn = [rank_note(min(drawn.n_real, drawn.n_synthetic), dimension)]
+    if not floor_note:
+        of_drawn += [each for each in drawn.notes if each.startswith(FLOOR_OF_HALVES)]
+    notes = [
+        note,
+        rank_note(n, dimension),
+        *(each for each in drawn.notes if each not in of_drawn),
+        None if floor_note or floor is None else f"{FLOOR_OF_HALVES}, at n = {floor.n:,}, so higher than at full n.",
+    ]
     return drawn.model_copy(
         update={
             "n_real": whole.real.count,
             "n_synthetic": whole.synthetic.count,
             "fid": fid_figure_of_all(drawn.fid, whole.real, whole.synthetic),
             "region_fid": _region_fid_of_all(drawn.region_fid, whole),
-            "notes": [note, *drawn.notes],
+            "floor_fid": floor,
+            "notes": [each for each in notes if each],
         }
     )
 
@@ -195,7 +216,7 @@ def _floor(measuring: _Measuring, real_features: Features, held_out: Images | No
     order = numpy_generator_for(measuring.seed, "floor-halves").permutation(len(real_features))
     half = len(order) // 2
     figure = measuring.fid(real_features[order[:half]], real_features[order[half:]], "FID floor")
-    return figure, [f"Floor: FID between two halves of the real pictures, at n = {half}, so higher than at full n."]
+    return figure, [f"{FLOOR_OF_HALVES}, at n = {half}, so higher than at full n."]
 
 
 def _region(

@@ -24,9 +24,10 @@ from segsmith_shared.database.tables import DatasetVersion, Evaluation, Generati
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.pair import BoolArray
+from segsmith_shared.plans.pipeline import TooManyToDropFrom
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
-from segsmith_shared.problems import InvalidInput, NotFound
+from segsmith_shared.problems import NotFound
 from segsmith_shared.randomness import seed_for
 from segsmith_shared.storage.pair_arrays import images_of, read_squares
 from segsmith_shared.vision.features import FeatureExtractor, Interrupted, RememberingExtractor, extractor_for
@@ -57,12 +58,6 @@ class StoredSets:
         return (len(self.real), len(self.samples)) == (self.real_count, self.sample_count)
 
 
-class TooManyToDropFrom(InvalidInput):
-    """Near-copies can be left out where every sample is checked."""
-
-    title = "The set is too large for its near-copies to be left out"
-
-
 def run(context: StepContext) -> Outcome:
     """Both sides are compared at the model's side, so that resizing flatters neither.
 
@@ -80,16 +75,16 @@ def run(context: StepContext) -> Outcome:
         )
     label = set_label(stored.generation.recipe, spec.sample_index)
     extractor = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
-    sums = Sums.stored(context.objects, context.slice_state)
+    sums = Sums.stored(context.objects, context.slice_state, extractor.digest)
     if not stored.are_whole and not _walk(context, spec, stored, extractor).sum_up(sums):
-        state = sums.store(context.objects)
+        state = sums.store(context.objects, extractor.digest)
         return Stopped(state=state) if context.stop_requested() else SliceDone(state=state)
     try:
         metrics, checked = _measured(context, spec, stored, label, RememberingExtractor(extractor))
     except Interrupted:
-        return Stopped(state=sums.store(context.objects) if sums.moments else {})
+        return Stopped(state=sums.store(context.objects, extractor.digest) if sums.moments else {})
     if not stored.are_whole:
-        metrics = of_all_pictures(metrics, sums.whole_sets())
+        metrics = of_all_pictures(metrics, sums.whole_sets(halved=not stored.held_out))
     row = Evaluation(
         job_id=context.job_id,
         real_version_id=spec.pairs.version_id,

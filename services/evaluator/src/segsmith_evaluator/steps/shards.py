@@ -25,6 +25,7 @@ SHARD_PICTURES = 500
 
 Side = Literal["real", "synthetic"]
 SIDES: tuple[Side, ...] = ("real", "synthetic")
+HALVES = ("even real", "odd real")
 
 
 @dataclass(frozen=True)
@@ -53,28 +54,34 @@ class Sums:
         """How many pictures are summed up."""
         return sum(self.moments[side].count for side in SIDES if side in self.moments)
 
-    def whole_sets(self) -> WholeSets:
-        """What an evaluation needs of both sides, once both were walked."""
+    def whole_sets(self, *, halved: bool) -> WholeSets:
+        """What an evaluation needs of both sides, once both were walked; `halved` with the real ones' two halves."""
         return WholeSets(
             self.moments["real"],
             self.moments["synthetic"],
             self.moments.get("real regions"),
             self.moments.get("synthetic regions"),
+            (self.moments[HALVES[0]], self.moments[HALVES[1]]) if halved else None,
         )
 
-    def store(self, objects: ObjectStore) -> dict[str, object]:
+    def store(self, objects: ObjectStore, extractor_digest: str) -> dict[str, object]:
         """Keep them for the next slice, which `stored` takes this document of."""
         arrays = {
             f"{name}/{part}": np.asarray(getattr(moments, part))
             for name, moments in self.moments.items()
             for part in ("count", "mean", "scatter")
         }
-        return {"moments": objects.put_bytes(save(arrays)), "positions": self.positions}
+        moments = objects.put_bytes(save(arrays))
+        return {"moments": moments, "positions": self.positions, "extractor": extractor_digest}
 
     @classmethod
-    def stored(cls, objects: ObjectStore, document: dict[str, object] | None) -> Self:
-        """Those of `store`; none at the beginning."""
-        if not document:
+    def stored(cls, objects: ObjectStore, document: dict[str, object] | None, extractor_digest: str) -> Self:
+        """Those of `store`; none at the beginning.
+
+        Nor where other weights took part, as when Inception was imported between two slices: its features and a
+        stand-in's do not add up, so the walk begins anew.
+        """
+        if not document or document.get("extractor") != extractor_digest:
             return cls()
         arrays = load(objects.get_bytes(str(document["moments"])))
         names = {key.rpartition("/")[0] for key in arrays}
@@ -112,7 +119,13 @@ class Walk:
 
     def _add(self, sums: Sums, side: Side, shard: Shard) -> None:
         images = images_of(read_squares(self.context.objects, shard.pictures, self.side_px, self.spec.geometry))
-        sums.add(side, Moments.of(self.extractor.features(images)))
+        features = self.extractor.features(images)
+        if side == "real":
+            before = sums.moments["real"].count if "real" in sums.moments else 0
+            for first, half in enumerate(HALVES):  # every other picture of all, however few a shard holds
+                if len(part := features[(first + before) % 2 :: 2]):
+                    sums.add(half, Moments.of(part))
+        sums.add(side, Moments.of(features))
         regions = read_regions(self.context.objects, shard.region_digests, self.side_px)
         crops = region_crops(images, regions, self.crop_side_px)
         if len(crops):

@@ -11,6 +11,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("job", sa.Column("waits", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.execute(  # what waits already is to cost a claim nothing either; whose needs have ended is found all the same
+        "UPDATE job SET waits = true WHERE status IN ('queued', 'paused') AND EXISTS (SELECT 1 FROM job_dependency "
+        "JOIN job need ON need.id = job_dependency.needs_id WHERE job_dependency.job_id = job.id "
+        "AND need.status <> 'succeeded')"
+    )
     op.drop_index("job_claimable", "job")
     op.create_index(
         "job_claimable",
