@@ -14,7 +14,7 @@ from segsmith_api.records import datasets, jobs, pipelines, science
 from segsmith_shared.database import generations
 from segsmith_shared.database.pairs import count_pairs, drawn_pairs, pairs_after, pairs_of
 from segsmith_shared.database.tables import Clustering, Generation, JobKind, JobStatus, Sample
-from segsmith_shared.jobs import events, queue, states
+from segsmith_shared.jobs import events, needs, queue, states
 from segsmith_shared.jobs.caretaker import forget_old
 from segsmith_shared.jobs.heartbeat import BEAT
 from segsmith_shared.plans.specs import PartRef
@@ -45,6 +45,7 @@ def _of_workers() -> Iterator[Question]:
 def _of_the_caretaker() -> Iterator[Question]:
     yield Question("caretaker: rescue the silent", lambda s: states.rescue_silent(s, 30))
     yield Question("caretaker: cancel orphans", states.cancel_orphans)
+    yield Question("caretaker: take late notes off", needs.release_all)
     yield Question("caretaker: forget old events", forget_old)
 
 
