@@ -405,9 +405,9 @@ _AWARE_TRAINING = TrainingSpec(
     inpainting_aware=True,
     region_dilation_px_low=10,
     region_dilation_px_high=40,
-    region_ellipse_share=0.3,
+    region_ellipse_share=0.15,
     region_background_share=0.0,
-    region_full_share=0.0,
+    region_full_share=0.5,
     loss_over="picture",
     loss_weight="root_snr",
 )
@@ -427,13 +427,7 @@ _SMALL_NETWORK = NetworkSpec(
 )
 # together as many images as the trial that convinced (science §4.12), whatever the number of clusters adds
 _SMALL_TRAINING = _AWARE_TRAINING.model_copy(
-    update={
-        "learning_rate": 8e-4,
-        "images_total": 8_000,
-        "warm_start_images": 32_000,
-        "region_full_share": 0.5,
-        "region_ellipse_share": 0.15,
-    }
+    update={"learning_rate": 8e-4, "images_total": 8_000, "warm_start_images": 32_000}
 )
 
 _ROWS = (
@@ -460,6 +454,8 @@ _ROWS = (
                 "batch": 4,
                 "micro_batch": 4,
                 "images_total": 4_000,
+                "region_ellipse_share": 0.3,
+                "region_full_share": 0.0,
                 "loss_over": "region",
                 "loss_weight": "prediction",
             }
@@ -519,15 +515,7 @@ _ROWS = (
         ),
         diffusion=_AWARE_DIFFUSION.model_copy(update={"log_snr_shift": -2.0}),
         training=_AWARE_TRAINING.model_copy(
-            update={
-                "learning_rate": 1e-4,
-                "batch": 32,
-                "micro_batch": 32,
-                "ema_decay": 0.9995,
-                "images_total": 640_000,
-                "region_full_share": 0.5,
-                "region_ellipse_share": 0.15,
-            }
+            update={"learning_rate": 1e-4, "batch": 32, "micro_batch": 32, "ema_decay": 0.9995, "images_total": 640_000}
         ),
         sampling=_AWARE_SAMPLING.model_copy(update={"evaluations": 50, "batch": 32}),
     ),
