@@ -4,11 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, MetaData, text
 from sqlmodel import SQLModel
 
 from segsmith_shared.database.migrate import upgrade
 from segsmith_shared.database.session import engine_for
+from segsmith_shared.database.tables import Job, JobKind
 
 
 def test_the_migrated_database_has_exactly_the_tables_of_the_models(engine: Engine) -> None:
@@ -24,4 +25,24 @@ def test_four_services_that_start_together_migrate_once(empty_database_url: str)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM alembic_version")) == 1
         assert connection.scalar(text("SELECT count(*) FROM job")) == 0
+    engine.dispose()
+
+
+def test_jobs_that_wait_at_the_upgrade_cost_claims_nothing_from_then_on(empty_database_url: str) -> None:
+    upgrade(empty_database_url, "0004")
+    engine = engine_for(empty_database_url)
+    tables = MetaData()
+    tables.reflect(engine, only=["job", "job_dependency"])
+    job, dependency = tables.tables["job"], tables.tables["job_dependency"]
+    jobs = [Job(kind=JobKind.PROBE, name=name, queue="cpu", spec={}) for name in ("needed", "waiting", "free")]
+    with engine.begin() as connection:
+        for each in jobs:
+            given = {column.name: getattr(each, column.name) for column in job.columns}
+            connection.execute(job.insert().values({k: v for k, v in given.items() if v is not None}))
+        needed, waiting, _ = jobs
+        row = {"job_id": waiting.id, "needs_id": needed.id, "even_if_failed": False}
+        connection.execute(dependency.insert().values(row))
+    upgrade(empty_database_url)
+    with engine.connect() as connection:
+        assert list(connection.scalars(text("SELECT name FROM job WHERE waits"))) == ["waiting"]
     engine.dispose()
