@@ -11,7 +11,8 @@ import torch
 
 from benchmarks._devices import random_model
 from benchmarks._pairing import paired_rounds
-from benchmarks.training import THREADS, drawn_pairs
+from benchmarks.pairs_per_hour import UNCONDITIONAL
+from benchmarks.training import THREADS, contiguous, drawn_pairs
 from segsmith_shared.plans.presets import Preset, preset_named
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.inpainting.redraw import redraw
@@ -24,13 +25,8 @@ def measure() -> dict[str, float | str]:
     """Ratios for `small-64` (known background, 20 evaluations) and for the same network under a short RePaint."""
     torch.set_num_threads(THREADS)
     aware = preset_named("small-64")
-    paper = aware.with_overrides(
-        {
-            "training": {"inpainting_aware": False, "loss_weight": "prediction"},
-            "diffusion": {"schedule": "linear", "prediction": "epsilon", "learned_range": True, "log_snr_shift": 0.0},
-            "sampling": {"sampler": "repaint", "respaced_steps": 20, "jump_length": 5, "jump_visits": 2},
-        }
-    )
+    short = {"respaced_steps": 20, "jump_length": 5, "jump_visits": 2}
+    paper = aware.with_overrides(UNCONDITIONAL).with_overrides({"sampling": short})
     figures: dict[str, float | str] = {"baseline": "the same sampler and weights, float32, contiguous, one by one"}
     for name, preset in (("known_background", aware), ("repaint", paper)):
         ours, theirs = random_model(preset, "cpu"), _as_the_authors(random_model(preset, "cpu"))
@@ -47,8 +43,7 @@ def measure() -> dict[str, float | str]:
 
 
 def _as_the_authors(model: DiffusionModel) -> DiffusionModel:
-    model.network.layout = torch.contiguous_format
-    model.network.to(memory_format=torch.contiguous_format)
+    contiguous(model.network)
     return model
 
 

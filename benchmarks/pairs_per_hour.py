@@ -9,12 +9,12 @@ from benchmarks._devices import random_model
 from benchmarks._pairing import paired_seconds
 from benchmarks.training import THREADS, drawn_pairs
 from segsmith_shared.plans.cost import evaluations_per_sample
-from segsmith_shared.plans.presets import Preset, preset_named
+from segsmith_shared.plans.presets import UNAWARE_TRAINING, Preset, preset_named
 from segsmith_worker.inpainting.redraw import redraw
 
 SOURCES = 2
 UNCONDITIONAL = {
-    "training": {"inpainting_aware": False, "loss_over": "region", "loss_weight": "prediction"},
+    "training": UNAWARE_TRAINING,
     "diffusion": {"schedule": "linear", "prediction": "epsilon", "learned_range": True, "log_snr_shift": 0.0},
     "sampling": {
         "sampler": "repaint",

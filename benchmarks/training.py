@@ -10,6 +10,7 @@ from benchmarks._pairing import paired_seconds
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.presets import Preset, preset_named
 from segsmith_worker.diffusion.training import TrainingState, train
+from segsmith_worker.diffusion.unet import UNet
 
 BATCH = 16
 ROUNDS = 5
@@ -54,11 +55,16 @@ def _state(preset: Preset) -> TrainingState:
     return TrainingState.start(preset, seed=0)
 
 
+def contiguous(network: UNet) -> None:
+    """Lay its weights, and what passes through it, out as the authors do."""
+    network.layout = torch.contiguous_format
+    network.to(memory_format=torch.contiguous_format)
+
+
 def as_the_authors(state: TrainingState) -> TrainingState:
     """The same state, to be stepped as the authors do."""
     for network in (state.network, state.average):
-        network.layout = torch.contiguous_format
-        network.to(memory_format=torch.contiguous_format)
+        contiguous(network)
     for group in state.optimiser.param_groups:
         group |= {"fused": False, "foreach": False}
     for moments in state.optimiser.state.values():

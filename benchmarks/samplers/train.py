@@ -15,19 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.samplers.material import read_pairs
-from segsmith_shared.plans.presets import PRESETS, Preset
+from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset
 from segsmith_shared.randomness import seed_for
 from segsmith_worker.diffusion.training import StepReport, TrainingState, train
 
 IMAGES_TOTAL = 64_000
 CHECKPOINT_EVERY_SECONDS = 120.0
-UNAWARE = {
-    "inpainting_aware": False,
-    "region_full_share": 0.0,
-    "region_background_share": 0.0,
-    "loss_over": "region",
-    "loss_weight": "prediction",
-}
 
 
 def main() -> None:
@@ -79,7 +72,7 @@ def _preset(model: str, changed: dict[str, str]) -> Preset:
     training: dict[str, Any] = {"images_total": IMAGES_TOTAL, "warm_start_images": 0}
     overrides: dict[str, Any] = {"training": training | {key: json.loads(value) for key, value in changed.items()}}
     if model == "plain":
-        overrides["training"] = UNAWARE | overrides["training"]
+        overrides["training"] = UNAWARE_TRAINING | overrides["training"]
         overrides |= {"diffusion": paper.diffusion.model_dump(), "sampling": paper.sampling.model_dump()}
     return small.with_overrides(overrides)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from segsmith.problems import FolderNotFound
-from segsmith_shared.plans.presets import PRESETS, Preset, preset_named
+from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset, preset_named
 from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
 from segsmith_shared.plans.specs import (
@@ -159,10 +159,7 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
     }
     images_total = models * preset.training.images_total + preset.training.warm_start_images
     unconditional = {
-        "inpainting_aware": False,
-        "loss_over": "region",
-        "loss_weight": "prediction",
-        "label_given_share": 0.0,
+        **UNAWARE_TRAINING,
         "images_total": images_total,
         "warm_start_images": 0,
     }

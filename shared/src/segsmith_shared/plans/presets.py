@@ -387,6 +387,18 @@ _AWARE_DIFFUSION = DiffusionSpec(
     prediction="v",
     learned_range=False,
 )
+UNAWARE_TRAINING = {
+    "inpainting_aware": False,
+    "region_dilation_px_low": 0,
+    "region_dilation_px_high": 0,
+    "region_ellipse_share": 0.0,
+    "region_background_share": 0.0,
+    "region_full_share": 0.0,
+    "label_given_share": 0.0,
+    "loss_over": "region",
+    "loss_weight": "prediction",
+}
+"""What makes any preset's training the paper's: of whole pictures, with the error of ε as it is."""
 _AWARE_TRAINING = TrainingSpec(
     recipe="aware",
     learning_rate=4e-4,
@@ -478,13 +490,7 @@ _ROWS = (
         training=_SMALL_TRAINING.model_copy(
             update={
                 "recipe": "unaware",
-                "inpainting_aware": False,
-                "region_dilation_px_low": 0,
-                "region_dilation_px_high": 0,
-                "region_ellipse_share": 0.0,
-                "region_full_share": 0.0,
-                "loss_over": "region",
-                "loss_weight": "prediction",
+                **UNAWARE_TRAINING,
             }
         ),
         # the cheapest that was not worse than RePaint on real polyps (docs/measurements.md)
