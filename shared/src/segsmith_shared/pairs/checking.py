@@ -105,7 +105,7 @@ def _limits_for(options: CheckOptions) -> ProcessLimits:
 def _request(check: "_Check", candidate: Candidate, *, encode: bool) -> ReadingRequest:
     return ReadingRequest(
         image_path=str(candidate.image.location),
-        label_path=str(candidate.label.location),
+        label_paths=tuple(str(label.location) for label in candidate.labels),
         procedure=check.options.procedure,
         maximum_pixels=check.options.maximum_pixels,
         encode=encode,
@@ -251,7 +251,7 @@ class _Check:
             return None
         if outcome.lesion_fraction == 0 and self.options.empty_labels == "reject":
             self.counts.rejected += 1
-            self._find("error", "empty-label", candidate.label.path, "the label marks no pixel", "mark the lesion")
+            self._find("error", "empty-label", candidate.label_path, "the label marks no pixel", "mark the lesion")
             return None
         self._note_pair(candidate, outcome)
         look = Look(outcome.difference_hash, outcome.perceptual_hash, outcome.colour_print)
@@ -273,18 +273,18 @@ class _Check:
 
     def _reject(self, candidate: Candidate, failure: ReadingFailure) -> None:
         self.counts.rejected += 1
-        paths = {"image": candidate.image.path, "label": candidate.label.path}
+        paths = {"image": candidate.image.path, "label": candidate.label_path}
         self._find("error", failure.code, paths.get(failure.part, candidate.image.path), failure.detail, failure.advice)
 
     def _note_pair(self, candidate: Candidate, read: ReadPair) -> None:
-        for path, notes in ((candidate.image.path, read.image_notes), (candidate.label.path, read.label_notes)):
+        for path, notes in ((candidate.image.path, read.image_notes), (candidate.label_path, read.label_notes)):
             for note in notes:
                 self._find("note", "converted", path, note)
         if read.lesion_fraction == 0:
-            self._find("warning", "empty-label", candidate.label.path, "the label marks no pixel")
+            self._find("warning", "empty-label", candidate.label_path, "the label marks no pixel")
         if read.lesion_fraction >= FULL_FRACTION:
             self._find(
-                "warning", "full-label", candidate.label.path,
+                "warning", "full-label", candidate.label_path,
                 f"the label marks {read.lesion_fraction:.0%} of the picture", "is it inverted?",
             )  # fmt: skip
 

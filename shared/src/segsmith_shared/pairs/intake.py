@@ -177,6 +177,21 @@ def decode_label(
     return DecodedLabel(label, notes)
 
 
+def decode_labels(
+    paths: Sequence[Path], maximum_pixels: int, procedure: str, image: DecodedImage, classes: Sequence[ClassMark] = ()
+) -> DecodedLabel:
+    """The union of an image's label files, a later class over an earlier one; without files an empty label.
+
+    Raises a BadPicture.
+    """
+    label, notes = np.zeros(image.image.shape[:2], np.uint8), []
+    for path in paths:
+        part = decode_label(path, maximum_pixels, procedure, image, classes)
+        label = np.where(part.label > 0, part.label, label)
+        notes += part.notes
+    return DecodedLabel(label, list(dict.fromkeys(notes)))
+
+
 def png_bytes(pixels: ByteArray) -> bytes:
     """uint8 (H, W) or (H, W, 3) as PNG, lossless and without any metadata.
 

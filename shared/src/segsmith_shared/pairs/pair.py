@@ -9,11 +9,16 @@ ByteArray = NDArray[np.uint8]
 BoolArray = NDArray[np.bool_]
 
 
+IGNORE = 255
+"""Value of a class map where nothing is known: no loss, metric or judge counts these pixels."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """An image uint8 (H, W, 3) in RGB, its label and the name its publisher gave.
 
-    The label is a class map uint8 (H, W): 0 is background, 1 … F are the classes (1 alone: lesion).
+    The label is a class map uint8 (H, W): 0 is background, 1 … F are the classes (1 alone: lesion), `IGNORE` is
+    unknown.
 
     Raises ValueError when the arrays do not fit each other: whoever builds a pair has checked before.
     """
@@ -35,7 +40,7 @@ class Pair:
     @property
     def lesions(self) -> BoolArray:
         """Where the label shows any class, bool (H, W)."""
-        return np.asarray(self.label > 0)
+        return np.asarray((self.label > 0) & (self.label != IGNORE))
 
     @property
     def lesion_fraction(self) -> float:

@@ -28,10 +28,13 @@ COLOUR_PRINT_PX = 16
 
 @dataclass(frozen=True)
 class ReadingRequest:
-    """What one child is asked: two files, and how to read them. `encode` also returns what an import stores."""
+    """What one child is asked: an image and its labels (united; none: a negative), and how to read them.
+
+    `encode` also returns what an import stores.
+    """
 
     image_path: str
-    label_path: str
+    label_paths: tuple[str, ...]
     procedure: str = "corrected"
     maximum_pixels: int = 64_000_000
     encode: bool = True
@@ -40,7 +43,8 @@ class ReadingRequest:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "ReadingRequest":
         """The request that was sent as JSON."""
-        return cls(**document | {"classes": tuple(ClassMark(**mark) for mark in document["classes"])})
+        classes = tuple(ClassMark(**mark) for mark in document["classes"])
+        return cls(**document | {"classes": classes, "label_paths": tuple(document["label_paths"])})
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,8 @@ def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
     try:
         decoded = intake.decode_image(Path(request.image_path), request.maximum_pixels)
         part = "label"
-        label = intake.decode_label(
-            Path(request.label_path), request.maximum_pixels, request.procedure, decoded, request.classes
-        )
+        paths = [Path(path) for path in request.label_paths]
+        label = intake.decode_labels(paths, request.maximum_pixels, request.procedure, decoded, request.classes)
         return _described(request, decoded, label)
     except intake.BadPicture as problem:
         return asdict(ReadingFailure(part, problem.code, problem.detail, problem.hint)), []

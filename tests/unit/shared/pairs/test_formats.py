@@ -21,7 +21,7 @@ def recognised(*paths: str) -> Matching:
 
 
 def pairs(matching: Matching) -> dict[str, tuple[str, str]]:
-    return {c.name: (str(c.image.path), str(c.label.path)) for c in matching.candidates}
+    return {c.name: (str(c.image.path), str(c.label_path)) for c in matching.candidates}
 
 
 def both(folder_a: str, folder_b: str, stems: Sequence[str], ending_a: str = "png", ending_b: str = "png") -> list[str]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from segsmith_shared.pairs.formats.found import FoundFile
@@ -34,12 +35,20 @@ RoleOf = Callable[[FoundFile], Role | None]
 
 @dataclass(frozen=True)
 class Candidate:
-    """Two files that belong together by their names, under a name unique within the folder."""
+    """An image and its label files, which belong together by their names, under a name unique within the folder.
+
+    Several labels are united. None at all: a negative picture, which its publisher says has no lesion.
+    """
 
     name: str
     image: FoundFile
-    label: FoundFile
+    labels: tuple[FoundFile, ...]
     sequence: str | None = None
+
+    @property
+    def label_path(self) -> PurePosixPath:
+        """Where to look when the label is at fault: the first label file, of a negative the image."""
+        return self.labels[0].path if self.labels else self.image.path
 
 
 @dataclass
@@ -94,7 +103,7 @@ def match_by_role(
             matching.labels_alone += labels
     names = unique_names([image for image, _ in paired])
     matching.candidates = sorted(
-        (Candidate(names[image], image, label, sequences[image]) for image, label in paired), key=lambda c: c.name
+        (Candidate(names[image], image, (label,), sequences[image]) for image, label in paired), key=lambda c: c.name
     )
     return matching if paired else None
 
