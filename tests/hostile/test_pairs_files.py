@@ -84,7 +84,7 @@ def test_a_picture_of_900_million_pixels_costs_neither_time_nor_memory(tmp_path:
     bomb.write_bytes(blank_png(30_000, 30_000))
     save(tmp_path / "masks" / "bomb.png", Image.new("L", (64, 64)))
     with PairReaders(1, ProcessLimits(memory_bytes=2**29, cpu_seconds=5)) as readers:
-        request = ReadingRequest(str(bomb), str(tmp_path / "masks" / "bomb.png"))
+        request = ReadingRequest(str(bomb), (str(tmp_path / "masks" / "bomb.png"),))
         outcome = next(readers.read([request]))
     assert isinstance(outcome, ReadingFailure)
     assert (outcome.part, outcome.code) == ("image", "too-many-pixels")
@@ -96,7 +96,7 @@ def test_a_picture_too_large_for_the_readers_memory_is_one_finding_and_the_next_
     big = tmp_path / "images" / "big.png"
     big.write_bytes(blank_png(16_000, 16_000))
     good = str(tmp_path / "images" / "case-000.jpg"), str(tmp_path / "masks" / "case-000.png")
-    requests = [ReadingRequest(str(big), good[1], maximum_pixels=2**30), ReadingRequest(*good)]
+    requests = [ReadingRequest(str(big), (good[1],), maximum_pixels=2**30), ReadingRequest(good[0], (good[1],))]
     with PairReaders(1, ProcessLimits(memory_bytes=2**29)) as readers:
         failed, read = readers.read(requests)
     assert isinstance(failed, ReadingFailure)
