@@ -9,6 +9,7 @@ import torch
 from benchmarks._devices import wait_for
 from benchmarks._pairing import paired_seconds
 from benchmarks.training import THREADS, drawn_pairs
+from segsmith_shared.plans.budget import TrainingBudget
 from segsmith_shared.plans.cost import training_cost
 from segsmith_shared.plans.presets import Preset, preset_named
 from segsmith_worker.diffusion.training import TrainingState, train
@@ -36,9 +37,10 @@ def training_seconds(preset: Preset, rounds: int, device: str = "cpu", steps: in
         wait_for(device)
 
     each, together = paired_seconds(lambda: run(untold, None), lambda: run(told, clusters), rounds)
+    each_sees, shared = preset.training.images_total, preset.training.warm_start_images
     images = {
-        "per_cluster": training_cost(preset, CLUSTERS).images,
-        "warm_start": training_cost(preset, CLUSTERS, warm_start=True).images,
+        "per_cluster": training_cost(preset, TrainingBudget(CLUSTERS, each_sees)).images,
+        "warm_start": training_cost(preset, TrainingBudget(CLUSTERS, each_sees, shared)).images,
         "conditioned": training_cost(preset).images,
     }
     seen = steps * preset.training.batch

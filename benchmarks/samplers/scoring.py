@@ -16,10 +16,10 @@ from segsmith_evaluator.metrics.figures import Figure
 from segsmith_evaluator.metrics.kid import MINIMUM_IMAGES, kid_figure
 from segsmith_evaluator.metrics.region import region_crops
 from segsmith_shared.plans.segmentation import SegmentationSpec, preset_named
-from segsmith_shared.randomness import seed_for
+from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_shared.vision.features import FeatureExtractor
 from segsmith_worker.segmentation import training
-from segsmith_worker.segmentation.arms import Pairs, prepare_arm
+from segsmith_worker.segmentation.arms import Pairs, chosen_pairs, prepare_arm
 from segsmith_worker.segmentation.scores import Scores, class_maps, dice_per_image, score
 
 Images = NDArray[np.uint8]
@@ -105,12 +105,16 @@ def diversity(sets: list[DrawnSet]) -> dict[str, float]:
 
 
 def trained_segmentation(pairs: Pairs, side_px: int, seed: int) -> torch.nn.Module:
-    """The small network's best weights after the fixed recipe on these pairs alone."""
+    """The small network's best weights after the fixed recipe on these pairs alone, a share of which validates."""
     spec = segmentation_spec(side_px)
-    fraction = spec.validation_fraction
-    data, _ = prepare_arm(
-        pairs, [], use_real=True, real_limit=None, policy="pool", validation_fraction=fraction, seed=seed
+    names = sorted(set(pairs.sources))
+    order = numpy_generator_for(seed, "sampler-study-split").permutation(len(names))
+    held_out = {names[place] for place in order[: max(1, round(spec.validation_fraction * len(names)))]}
+    taught, validation = (
+        chosen_pairs(pairs, [at for at, source in enumerate(pairs.sources) if (source in held_out) == validates])
+        for validates in (False, True)
     )
+    data, _ = prepare_arm(taught, [], validation, use_real=True, real_limit=None, policy="pool", seed=seed)
     state = training.SegmentationState.new(spec, seed)
     training.train(state, data, spec)
     return training.best_network(state, spec)

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from segsmith.problems import FolderNotFound
+from segsmith_shared.plans.budget import budget_of
 from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset, preset_named
 from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
@@ -89,8 +90,9 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
         recipes = [_recipe(options, overrides)]
         if options.beside_paper:
             preset = preset_named(options.preset).with_overrides(overrides)
-            models = _clustering(options).k if options.strategy == "per_cluster" else 1
-            recipes.append(paper_recipe(preset, options.beside_paper, models))
+            images = budget_of(recipes[0], preset, _clustering(options).k).images
+            given = "training.images_total" in overrides
+            recipes.append(paper_recipe(preset, options.beside_paper, images if given else None))
         return PipelineSpec(
             name=options.name,
             pairs=pairs,
@@ -143,11 +145,11 @@ def _learned_for(options: RunOptions) -> dict[str, Any]:
     return overrides
 
 
-def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
+def paper_recipe(preset: Preset, source_limit: int, images_total: int | None = None) -> Recipe:
     """The paper's way beside ours: same network, unconditional ε and RePaint's jumps, as much training altogether.
 
-    One model of all pairs that sees as many images as our `models` do together, redrawing `source_limit` sources once
-    each, with the paper's 960 evaluations.
+    One model of all pairs, redrawing `source_limit` sources once each with the paper's 960 evaluations. It sees
+    `images_total` images, by default as many as the networks of all clusters together.
     """
     paper = PRESETS[PAPER_PRESET]
     batch = min(preset.sampling.batch, source_limit)  # a batch is always full: more than there is to do would be waste
@@ -157,13 +159,11 @@ def paper_recipe(preset: Preset, source_limit: int, models: int) -> Recipe:
         "diffusion": paper.diffusion.model_dump(mode="json"),
         "sampling": paper.sampling.model_dump(mode="json") | kept,
     }
-    images_total = models * preset.training.images_total + preset.training.warm_start_images
-    unconditional = {
-        **UNAWARE_TRAINING,
-        "images_total": images_total,
-        "warm_start_images": 0,
-    }
-    overrides["training"] |= unconditional
+    overrides["training"] |= UNAWARE_TRAINING
+    if images_total is None:
+        del overrides["training"]["images_total"]
+    else:
+        overrides["training"] |= {"images_total": images_total, "warm_start_images": 0}
     return Recipe(name=PAPER, overrides=overrides, strategy="full", source_limit=source_limit)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segsmith_evaluator.metrics.authenticity import authentic
 from segsmith_evaluator.metrics.copies import Authenticity, Comparison, Threshold
-from segsmith_evaluator.metrics.figures import Figure, OnCount, share_figure
+from segsmith_evaluator.metrics.figures import Figure, OnCount, quantile_bounds, share_figure
 from segsmith_evaluator.metrics.likeness import (
     Brightness,
     Matches,
@@ -26,6 +26,7 @@ from segsmith_evaluator.metrics.likeness import (
     nearest_of,
     structures,
 )
+from segsmith_evaluator.metrics.real_halves import SMALLEST_HALF, divisions
 from segsmith_evaluator.metrics.region import region_crops
 from segsmith_evaluator.metrics.region_likeness import nearest_by_region
 from segsmith_shared.vision.features import FeatureExtractor, Features
@@ -67,7 +68,7 @@ class CopyCheck:
     """What was found of n samples; flags are bool (n,).
 
     `of_own_source`: the region shows again what its source, or a picture like its source, shows there. `false_alarms`:
-    the real pictures that the limits flag, held-out ones where there are any. `nearest_features` (n,): the place of the
+    the training pictures that the limits flag against the others. `nearest_features` (n,): the place of the
     training picture with the nearest region in feature space, −1 for a sample without a region.
     """
 
@@ -109,32 +110,30 @@ def check_copies(
     extractor: FeatureExtractor,
     *,
     groups: Sequence[int | None] | None = None,
-    held_out: Pictures | None = None,
+    seed: int = 0,
     on_step: OnStage | None = None,
 ) -> CopyCheck:
     """Compare n samples with the m training pictures that they may have been copied from.
 
     `sources` (n,): the place of each sample's source among the training pictures, −1 for none. `groups`: training
-    pictures of one number show the same thing and calibrate nothing against each other. The limits come from real
-    pictures: each training one against the others, each held-out one against all. `on_step(stage, done, total)`
+    pictures of one number show the same thing and calibrate nothing against each other. The limits come from the
+    training pictures alone, each against the others: other datasets say nothing about how alike these are. `seed`
+    divides them into the halves that AuthPct is measured on. `on_step(stage, done, total)`
     returning True raises Interrupted. Raises ValueError without a sample or under two training pictures.
     """
     if not 0 < len(samples.images) == len(samples.regions) == len(sources) or len(training.images) < 2:
         raise ValueError("there must be samples, each with a region and a source, and two training pictures")
     known = _Known(brightness(training.images), on_step)
     others = _others(len(training.images), groups)
-    real, further = known.best(training, "training pictures", others, others), None
-    if held_out is not None and len(held_out.images):
-        further = known.best(held_out, "held-out pictures")
-    limits = Limits(
-        threshold_of(real.whole.likeness, further.whole.likeness if further else None),
-        threshold_of(real.region_likeness, further.region_likeness if further else None),
-    )
+    real = known.best(training, "training pictures", others, others)
+    limits = Limits(threshold_of(real.whole.likeness), threshold_of(real.region_likeness))
     related = ~others | (real.whole_matches.likeness > limits.whole.value)
     own = related[sources] & (sources >= 0)[:, None]
     best = known.best(samples, "samples", ~own)
     whole_copies, region_copies = best.flagged(limits)
-    authentic_whole, authentic_region, nearest_features = _authenticity(samples, training, held_out, extractor, on_step)
+    authentic_whole, authentic_region, nearest_features = _authenticity(
+        samples, training, _Halving(groups, seed), extractor, on_step
+    )
     return CopyCheck(
         whole=best.whole,
         region=best.region,
@@ -143,27 +142,18 @@ def check_copies(
         region_copies=region_copies,
         of_own_source=region_copies & own[np.arange(len(own)), best.region.place],
         regions_compared=int(best.comparable.sum()),
-        false_alarms=share_figure(np.logical_or(*(further or real).flagged(limits))),
+        false_alarms=share_figure(np.logical_or(*real.flagged(limits))),
         authentic=authentic_whole,
         authentic_region=authentic_region,
         nearest_features=nearest_features,
     )
 
 
-def threshold_of(training: Likeness, held_out: Likeness | None = None) -> Threshold:
-    """From each real picture's likeness with the training picture most like it, (n,), where n may be 0.
-
-    The higher of both quantiles, within floor and cap.
-    """
-    quantiles = [None if each is None or not len(each) else quantile_above(each) for each in (training, held_out)]
-    highest = max(LIKENESS_FLOOR, *(0.0 if quantile is None else quantile for quantile in quantiles))
-    return Threshold(
-        value=min(highest, LIKENESS_CAP),
-        training_quantile=quantiles[0],
-        n_training=len(training),
-        held_out_quantile=quantiles[1],
-        n_held_out=0 if held_out is None else len(held_out),
-    )
+def threshold_of(training: Likeness) -> Threshold:
+    """From each training picture's likeness with the other most like it, (n,), where n may be 0; within both limits."""
+    quantile = quantile_above(training) if len(training) else None
+    value = min(max(LIKENESS_FLOOR, quantile or 0.0), LIKENESS_CAP)
+    return Threshold(value=value, training_quantile=quantile, n_training=len(training))
 
 
 def quantile_above(likeness: Likeness, share: float = FALSE_ALARM_SHARE) -> float:
@@ -228,32 +218,58 @@ def _others(count: int, groups: Sequence[int | None] | None) -> Flags:
 def _authenticity(
     samples: Pictures,
     training: Pictures,
-    held_out: Pictures | None,
+    halving: "_Halving",
     extractor: FeatureExtractor,
     on_step: OnStage | None,
 ) -> tuple[Authenticity, Authenticity | None, Places]:
     """AuthPct of whole pictures and of region crops; each sample's nearest training region, −1 where it has none."""
-    named = {"synthetic": samples, "real": training, "held-out": held_out}
-    parts = {what: part for what, part in named.items() if part is not None and len(part.images)}
+    parts = {"synthetic": samples, "real": training}
 
     def features(what: str, images: Images, of: str) -> Features:
         return extractor.features(images, _stage(on_step, f"features of {what} {of}"))
 
-    whole, _ = _auth_pct({what: features(what, part.images, "pictures") for what, part in parts.items()})
+    whole, _ = _auth_pct({what: features(what, part.images, "pictures") for what, part in parts.items()}, halving)
     crops = {what: region_crops(part.images, part.regions, CROP_SIDE_PX) for what, part in parts.items()}
     nearest = np.full(len(samples.images), -1)
     if not len(crops["synthetic"]) or len(crops["real"]) < 2:
         return whole, None, nearest
-    region, place = _auth_pct({what: features(what, crop, "regions") for what, crop in crops.items() if len(crop)})
-    nearest[_has_region(samples)] = np.flatnonzero(_has_region(training))[place]
+    with_region = np.flatnonzero(_has_region(training))
+    region, place = _auth_pct(
+        {what: features(what, crop, "regions") for what, crop in crops.items()}, halving.of(with_region)
+    )
+    nearest[_has_region(samples)] = with_region[place]
     return whole, region, nearest
 
 
-def _auth_pct(features: dict[str, Features]) -> tuple[Authenticity, Places]:
+@dataclass(frozen=True)
+class _Halving:
+    """How the training pictures are divided into halves: their groups stay together."""
+
+    groups: Sequence[int | None] | None
+    seed: int
+
+    def of(self, places: Places) -> "_Halving":
+        """The same for some of the pictures."""
+        groups = None if self.groups is None else [self.groups[place] for place in places]
+        return _Halving(groups, self.seed)
+
+
+def _auth_pct(features: dict[str, Features], halving: _Halving) -> tuple[Authenticity, Places]:
     flags, place = authentic(features["synthetic"], features["real"])
-    held_out = features.get("held-out")
-    yardstick = None if held_out is None else share_figure(authentic(held_out, features["real"])[0])
-    return Authenticity(samples=share_figure(flags), held_out=yardstick), place
+    yardstick = _auth_pct_of_halves(features["real"], halving)
+    return Authenticity(samples=share_figure(flags), real_halves=yardstick), place
+
+
+def _auth_pct_of_halves(real: Features, halving: _Halving) -> Figure | None:
+    """The share of one half of the training pictures that is authentic beside the other half, over many divisions."""
+    shares, sizes = [], []
+    for first, second, _ in divisions(len(real), len(real), halving.groups, halving.seed):
+        if len(second) < SMALLEST_HALF:
+            return None
+        shares.append(authentic(real[first], real[second])[0].mean())
+        sizes.append(len(first))
+    low, high = quantile_bounds(np.array(shares))
+    return Figure(value=float(np.mean(shares)), low=low, high=high, n=min(sizes))
 
 
 def _has_region(pictures: Pictures) -> Flags:

@@ -22,6 +22,7 @@ from segsmith_shared.database.tables import (
     Sample,
 )
 from segsmith_shared.pairs.agreement import LOW_AGREEMENT
+from segsmith_shared.plans.synthetic_sets import sample_set_name
 from segsmith_shared.problems import Conflict
 
 CLOSING_MINUTES = 10
@@ -105,7 +106,7 @@ def set_version_id(generation: Generation, sample_index: int) -> UUID:
     """The version that holds a set as it is now. Raises Conflict before the set is closed."""
     version_id = generation.version_ids.get(str(sample_index))
     if version_id is None:
-        raise Conflict(f"Set {set_label(generation.recipe, sample_index)} is not closed yet.")
+        raise Conflict(f"Set {sample_set_name(generation.recipe, sample_index)} is not closed yet.")
     return UUID(version_id)
 
 
@@ -144,11 +145,6 @@ def regions_by_source(
         *_accepted(generation_id, sample_index), among(col(Sample.source_pair_id), (pair.id for pair in sources))
     )
     return dict(session.exec(query).all())
-
-
-def set_label(recipe: str, sample_index: int) -> str:
-    """Diff-2 for the second sample of each source of recipe Diff (paper: Diff-N)."""
-    return f"{recipe}-{sample_index}"
 
 
 def _accepted(generation_id: UUID, sample_index: int) -> tuple[ColumnElement[bool], ...]:
@@ -202,7 +198,7 @@ def _close_set(session: Session, generation: Generation, index: int) -> DatasetV
     version = DatasetVersion(
         dataset_id=generation.dataset_id,
         number=number + 1,
-        label=set_label(generation.recipe, index),
+        label=sample_set_name(generation.recipe, index),
         origin=Origin.SYNTHETIC,
         pair_count=content.count,
         digest=content.digest,

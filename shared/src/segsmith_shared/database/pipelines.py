@@ -5,8 +5,10 @@ from uuid import UUID, uuid4
 
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.overlaps import Overlap, compare
 from segsmith_shared.database.pairs import class_names_of, pairs_of
-from segsmith_shared.database.tables import Dataset, DatasetVersion, Generation, Job, Model, Pipeline
+from segsmith_shared.database.tables import Dataset, DatasetVersion, Generation, Job, Model, Pair, Pipeline
+from segsmith_shared.database.validation import pairs_trained_on, with_validation
 from segsmith_shared.database.weights import require_weights
 from segsmith_shared.jobs import plan as job_plan
 from segsmith_shared.pairs.classes import classes_of
@@ -16,6 +18,8 @@ from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import PartRef, PipelineSpec
 from segsmith_shared.problems import InvalidInput, NotFound
 
+SHOWN_OVERLAPS, LISTED_OVERLAPS = 5, 1000
+
 
 class DifferentClasses(InvalidInput):
     """Two sets of pairs of one pipeline have labels that tell different things apart."""
@@ -23,35 +27,83 @@ class DifferentClasses(InvalidInput):
     title = "The labels tell different classes apart"
 
 
-class OverlappingTestPairs(InvalidInput):
-    """A test set shares pairs with the training pairs, which would make every score worthless."""
+class OverlappingPairs(InvalidInput):
+    """Pictures to test or to validate with are also trained on, which would make every score worthless.
 
-    title = "Test pairs are also training pairs"
+    The member `overlaps` lists them.
+    """
+
+    title = "Held-out pictures are also trained on"
 
 
 def plan_for(session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID | None = None) -> PipelinePlan:
     """The plan of `spec` against the stored pairs; writes nothing.
 
-    Raises what `plan_pipeline` does, NotFound, OverlappingTestPairs, DifferentClasses, and WeightsMissing unless
-    stand-ins are allowed.
+    Raises what `plan_pipeline` does, NotFound, OverlappingPairs, NoValidationPairs, DifferentClasses, and
+    WeightsMissing unless stand-ins are allowed.
     """
-    sources, class_names = pairs_of(session, spec.pairs), class_names_of(session, spec.pairs)
+    with session.begin_nested() as attempt:
+        _, plan = _resolved(session, spec, torch_threads, pipeline_id or uuid4())
+        attempt.rollback()
+    return plan
+
+
+def _resolved(
+    session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID
+) -> tuple[PipelineSpec, PipelinePlan]:
+    """The request with its validation pairs set aside, which may write a split, and its plan."""
+    class_names = class_names_of(session, spec.pairs)
     _check_classes(session, spec, class_names)
-    contents = {(pair.image_digest, pair.label_digest) for pair in sources}
-    for test in spec.tests:
-        shared = [p.name for p in pairs_of(session, test.pairs) if (p.image_digest, p.label_digest) in contents]
-        if shared:
-            raise OverlappingTestPairs(
-                f"{len(shared)} pairs of test set {test.name!r} are also trained on, e.g. {shared[0]}.",
-                hint="Split the version, or import the test pairs separately.",
-            )
     if not spec.allow_stand_ins:
         require_weights(session, required_weights(spec))
     models = _models_named(session, spec)
     _check_classes_of_models(session, models, class_names)
+    trainings = [model.job_id for model in models.values()]
+    spec = with_validation(session, spec, pipeline_id, trainings)
+    sources = pairs_of(session, spec.pairs)
+    notes = _check_overlaps(session, spec, sources, pairs_trained_on(session, trainings))
     grey = is_grey(session.get_one(DatasetVersion, spec.pairs.version_id))
     classes = classes_of(class_names)
-    return plan_pipeline(spec, pipeline_id or uuid4(), len(sources), torch_threads, models, grey=grey, classes=classes)
+    plan = plan_pipeline(spec, pipeline_id, len(sources), torch_threads, models, grey=grey, classes=classes)
+    plan.notes += notes
+    return spec, plan
+
+
+def _check_overlaps(
+    session: Session, spec: PipelineSpec, sources: Sequence[Pair], seen_by_models: Sequence[Pair]
+) -> list[str]:
+    """Held-out pictures must be new to every training, also re-encoded, resized or mirrored. Raises OverlappingPairs.
+
+    Returns what could not be checked, in words.
+    """
+    trained_on = [*sources, *seen_by_models]
+    validation = pairs_of(session, spec.validation) if spec.validation else []
+    held_out = [(f"test set {test.name!r}", pairs_of(session, test.pairs)) for test in spec.tests]
+    checks = [(what, pairs, trained_on, "trained on") for what, pairs in held_out]
+    checks += [("the validation pairs", validation, trained_on, "trained on")] if validation else []
+    checks += [(what, pairs, validation, "validated with") for what, pairs in held_out if validation]
+    unknown = 0
+    for what, pairs, others, use in checks:
+        comparison = compare(session, pairs, others)
+        unknown = max(unknown, comparison.unknown)
+        if comparison.overlaps:
+            raise _overlap_problem(what, use, pairs, comparison.overlaps)
+    if not unknown:
+        return []
+    return [
+        f"{unknown} pairs were imported before fingerprints were kept: of these only exact copies were looked for "
+        "among the held-out pictures. Import them again to compare re-encoded and mirrored ones too."
+    ]
+
+
+def _overlap_problem(what: str, use: str, pairs: Sequence[Pair], overlaps: Sequence[Overlap]) -> OverlappingPairs:
+    shown = "; ".join(overlap.in_words() for overlap in overlaps[:SHOWN_OVERLAPS])
+    more = f"; and {len(overlaps) - SHOWN_OVERLAPS} more" if len(overlaps) > SHOWN_OVERLAPS else ""
+    return OverlappingPairs(
+        f"{len(overlaps)} of {len(pairs)} pictures of {what} are also {use}: {shown}{more}.",
+        hint="Take them out of one of the two, e.g. with a list of ids at import, or split the version.",
+        overlaps=[overlap.in_words() for overlap in overlaps[:LISTED_OVERLAPS]],
+    )
 
 
 def _check_classes(session: Session, spec: PipelineSpec, class_names: Sequence[str]) -> None:
@@ -117,8 +169,9 @@ def submit_pipeline(session: Session, spec: PipelineSpec, torch_threads: int) ->
 
     Ring the queues after the commit.
     """
-    pipeline = Pipeline(name=spec.name, spec=spec.model_dump(mode="json"))
-    plan = plan_for(session, spec, torch_threads, pipeline.id)
+    pipeline = Pipeline(name=spec.name)
+    spec, plan = _resolved(session, spec, torch_threads, pipeline.id)
+    pipeline.spec = spec.model_dump(mode="json")
     pipeline.plan = plan.as_document()
     session.add(pipeline)
     datasets = {

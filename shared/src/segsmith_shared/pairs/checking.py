@@ -254,7 +254,6 @@ class _Check:
             self._find("error", "empty-label", candidate.label_path, "the label marks no pixel", "mark the lesion")
             return None
         self._note_pair(candidate, outcome)
-        look = Look(outcome.difference_hash, outcome.perceptual_hash, outcome.colour_print)
         self.accepted.append(
             _Accepted(
                 candidate,
@@ -266,7 +265,7 @@ class _Check:
                 outcome.image_pixels_digest,
                 outcome.label_pixels_digest,
                 outcome.grey,
-                look,
+                outcome.look,
             )
         )
         return outcome

@@ -14,13 +14,85 @@ COLOUR_SIMILARITY = 0.95
 _BLOCK = 2048
 
 
+COLOUR_PRINT_PX = 16
+ORIENTATIONS = ("as it is", "mirrored", "upside down", "turned by 180°")
+
+
 @dataclass(frozen=True)
 class Look:
-    """What a picture looks like: two 64-bit hashes, and its 16 × 16 RGB reduction as bytes."""
+    """What a picture looks like: two 64-bit hashes, and its 16 × 16 RGB reduction as bytes.
+
+    `turned_hashes` are the same two of the picture in the further `ORIENTATIONS`; empty where they are not known.
+    """
 
     difference_hash: int
     perceptual_hash: int
     colour_print: bytes
+    turned_hashes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def hash_bytes(self) -> bytes:
+        """All hashes, 8 bytes each, little-endian: of the picture as it is, then of each further orientation."""
+        pairs = ((self.difference_hash, self.perceptual_hash), *self.turned_hashes)
+        return np.array(pairs, "<u8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, hash_bytes: bytes, colour_print: bytes) -> "Look":
+        """The look that `hash_bytes` and `colour_print` were taken from."""
+        first, *others = [(int(dh), int(ph)) for dh, ph in np.frombuffer(hash_bytes, "<u8").reshape(-1, 2)]
+        return cls(*first, colour_print, tuple(others))
+
+    def in_orientation(self, number: int) -> "Look":
+        """The look of the picture in one of `ORIENTATIONS`."""
+        if number == 0:
+            return self
+        grid = np.frombuffer(self.colour_print, np.uint8).reshape(COLOUR_PRINT_PX, COLOUR_PRINT_PX, 3)
+        turned = {1: grid[:, ::-1], 2: grid[::-1], 3: grid[::-1, ::-1]}[number]
+        return Look(*self.turned_hashes[number - 1], turned.tobytes())
+
+
+@dataclass(frozen=True)
+class LookAlike:
+    """Picture `first` of one list looks like picture `second` of another, turned as `ORIENTATIONS[orientation]`."""
+
+    first: int
+    second: int
+    likeness: float
+    orientation: int
+
+
+def look_alikes(
+    first: Sequence[Look], second: Sequence[Look], similarity: float = COLOUR_SIMILARITY
+) -> list[LookAlike]:
+    """For each picture of `first` that has one, the most alike of `second`, in whichever orientation.
+
+    The rule is that of `near_duplicate_pairs`. Takes 4 · n · m hash comparisons, in blocks.
+    """
+    best: dict[int, LookAlike] = {}
+    hashes, prints = _hashes(first), [_centred(look.colour_print) for look in first]
+    turnable = all(look.turned_hashes for look in second)
+    for number in range(len(ORIENTATIONS) if turnable else 1):
+        turned = [look.in_orientation(number) for look in second]
+        others, other_prints = _hashes(turned), [_centred(look.colour_print) for look in turned]
+        for i, j in _close(hashes, others):
+            likeness = float(prints[i] @ other_prints[j])
+            if likeness >= similarity and (i not in best or likeness > best[i].likeness):
+                best[i] = LookAlike(i, j, likeness, number)
+    return [best[i] for i in sorted(best)]
+
+
+def _hashes(looks: Sequence[Look]) -> NDArray[np.uint64]:
+    return np.array([(look.difference_hash, look.perceptual_hash) for look in looks], np.uint64).reshape(-1, 2)
+
+
+def _close(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterable[tuple[int, int]]:
+    """Places i, j of hashes (n, 2) and (m, 2) that differ in at most `CANDIDATE_BITS` bits."""
+    for start in range(0, len(hashes), _BLOCK):
+        for other in range(0, len(others), _BLOCK):
+            block, across = hashes[start : start + _BLOCK], others[other : other + _BLOCK]
+            bits = sum(np.bitwise_count(block[:, None, kind] ^ across[None, :, kind]) for kind in (0, 1))
+            for i, j in np.add(np.argwhere(bits <= CANDIDATE_BITS), (start, other)):
+                yield int(i), int(j)
 
 
 def near_duplicate_pairs(looks: Sequence[Look], similarity: float = COLOUR_SIMILARITY) -> list[tuple[int, int, float]]:
@@ -28,25 +100,17 @@ def near_duplicate_pairs(looks: Sequence[Look], similarity: float = COLOUR_SIMIL
 
     All pairs are compared, in blocks: 10,000 pictures take about a second and 100 MB.
     """
-    hashes = np.array([(look.difference_hash, look.perceptual_hash) for look in looks], np.uint64).reshape(-1, 2)
-    prints = [_centred(look.colour_print) for look in looks]
+    hashes, prints = _hashes(looks), [_centred(look.colour_print) for look in looks]
     found = []
     for start in range(0, len(looks), _BLOCK):
-        for i, j in _candidates(hashes, start):
+        for near, far in _close(hashes[start : start + _BLOCK], hashes[start:]):
+            i, j = start + near, start + far
+            if i >= j:
+                continue
             likeness = float(prints[i] @ prints[j])
             if likeness >= similarity:
                 found.append((i, j, likeness))
     return found
-
-
-def _candidates(hashes: NDArray[np.uint64], start: int) -> Iterable[tuple[int, int]]:
-    block = hashes[start : start + _BLOCK]
-    for other in range(start, len(hashes), _BLOCK):
-        across = hashes[other : other + _BLOCK]
-        bits = sum(np.bitwise_count(block[:, None, kind] ^ across[None, :, kind]) for kind in (0, 1))
-        for i, j in np.add(np.argwhere(bits <= CANDIDATE_BITS), (start, other)):
-            if i < j:
-                yield int(i), int(j)
 
 
 def _centred(colour_print: bytes) -> NDArray[np.float32]:

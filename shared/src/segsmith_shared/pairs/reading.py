@@ -21,9 +21,10 @@ from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.contact_sheet import overlay
 from segsmith_shared.pairs.lesions import count_lesions
 from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
+from segsmith_shared.pairs.near_duplicates import COLOUR_PRINT_PX, Look
 from segsmith_shared.pairs.pair import ByteArray
 
-COLOUR_PRINT_PX = 16
+_TURNS = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180)
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,18 @@ class ReadPair:
     label_pixels_digest: str
     difference_hash: int
     perceptual_hash: int
+    turned_hashes: list[tuple[int, int]]
     grey: bool
     colour_print: bytes = field(repr=False)
     image_notes: list[str]
     label_notes: list[str]
     encoded: EncodedPair | None = field(repr=False)
+
+    @property
+    def look(self) -> Look:
+        """What near-duplicates are found by."""
+        turned = tuple((first, second) for first, second in self.turned_hashes)
+        return Look(self.difference_hash, self.perceptual_hash, self.colour_print, turned)
 
 
 @dataclass(frozen=True)
@@ -175,12 +183,11 @@ def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
 def _described(
     request: ReadingRequest, decoded: intake.DecodedImage, read_label: intake.DecodedLabel
 ) -> tuple[dict[str, Any], list[bytes]]:
-    import imagehash  # in the child alone: the parent, often a command line, starts faster without
-
     image, label = decoded.image, read_label.label
     thumbnail = intake.thumbnail_of(image)
     classes = max((mark.number for mark in request.classes), default=1)
     lesion_count, largest_px = count_lesions(label)
+    hashes = _hashes(thumbnail)
     head = {
         "width_px": image.shape[1],
         "height_px": image.shape[0],
@@ -190,8 +197,9 @@ def _described(
         "class_pixels": np.bincount(label.ravel(), minlength=classes + 1)[1:].tolist(),
         "image_pixels_digest": _pixels_digest(image),
         "label_pixels_digest": _pixels_digest(label),
-        "difference_hash": int(str(imagehash.dhash(thumbnail)), 16),
-        "perceptual_hash": int(str(imagehash.phash(thumbnail)), 16),
+        "difference_hash": hashes[0][0],
+        "perceptual_hash": hashes[0][1],
+        "turned_hashes": hashes[1:],
         "grey": intake.is_grey(image),
         "image_notes": decoded.notes,
         "label_notes": read_label.notes,
@@ -205,6 +213,22 @@ def _described(
             intake.jpeg_bytes(overlay(thumbnail, label)),
         ]
     return head, blobs
+
+
+def _hashes(thumbnail: Image.Image) -> list[tuple[int, int]]:
+    """Difference and perceptual hash of the picture in each of `ORIENTATIONS`.
+
+    The reductions that imagehash makes are made once and turned: turning them is turning the picture.
+    """
+    import imagehash  # in the child alone: the parent, often a command line, starts faster without
+
+    grey = thumbnail.convert("L")
+    rows, block = (grey.resize(size, Image.Resampling.LANCZOS) for size in ((9, 8), (32, 32)))
+    hashes = []
+    for turn in (None, *_TURNS):
+        turned_rows, turned_block = (each if turn is None else each.transpose(turn) for each in (rows, block))
+        hashes.append((int(str(imagehash.dhash(turned_rows)), 16), int(str(imagehash.phash(turned_block)), 16)))
+    return hashes
 
 
 def _pixels_digest(pixels: ByteArray) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from segsmith_shared.plans.budget import TrainingBudget
 from segsmith_shared.plans.jump_schedule import count_evaluations
 from segsmith_shared.plans.presets import NetworkSpec, Preset, SamplingSpec
 
@@ -69,11 +70,11 @@ def generation_cost(preset: Preset, samples: int) -> GenerationCost:
     return GenerationCost(samples, steps, each, filled * each, flops)
 
 
-def training_cost(preset: Preset, models: int = 1, *, warm_start: bool = False) -> TrainingCost:
-    """The cost of training this many models to the end, with the one they start from when `warm_start`."""
+def training_cost(preset: Preset, budget: TrainingBudget | None = None) -> TrainingCost:
+    """The cost of a recipe's trainings, or of one, to the end; every training ends with a whole batch."""
+    budget = budget or TrainingBudget(1, preset.training.images_total)
     batch = preset.training.batch
-    shared = preset.training.warm_start_images if warm_start else 0
-    images = (-(-preset.training.images_total // batch) * models + -(-shared // batch)) * batch
+    images = (-(-budget.images_each // batch) * budget.networks + -(-budget.images_shared // batch)) * batch
     return TrainingCost(images, 3 * images * forward_flops(preset))
 
 

@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel
 
 from segsmith_shared.pairs.agreement import smallest_count
+from segsmith_shared.plans.budget import budget_of, pooled_images
 from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
+from segsmith_shared.plans.fairness import at_drawn_side, check_real_limits, notes_on_arms, notes_on_budgets
 from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.recipes import StoredModel, preset_of
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
@@ -33,21 +35,14 @@ from segsmith_shared.plans.specs import (
     TrainJobSpec,
 )
 from segsmith_shared.plans.styling import StylingSpec, check_styling, styled_name, styling_cost
+from segsmith_shared.plans.synthetic_sets import distinct_members, reads_as_set, sample_set_name
 from segsmith_shared.plans.weights import FID_INCEPTION, VGG19
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
 GPU, CPU = "gpu", "cpu"
-CLUSTERED = ("per_cluster", "conditioned")
-"""Strategies whose trainings wait for the clusters; the clusters of `full` are only shown."""
 AFTER_GENERATION = 10
 """Priority of jobs that can wait while a worker can train or generate: others wait for those."""
-
-
-class UnknownSet(InvalidInput):
-    """A segmentation arm names a synthetic set that no recipe makes."""
-
-    title = "No recipe makes this set"
 
 
 class TooManyToDropFrom(InvalidInput):
@@ -101,6 +96,7 @@ class PipelinePlan:
     jobs: list[PlannedJob] = field(default_factory=list)
     generations: list[PlannedGeneration] = field(default_factory=list)
     cost: list[CostLine] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(
         self, kind: str, name: str, queue: str, spec: BaseModel, needs: tuple[UUID, ...] = (), priority: int = 0
@@ -118,6 +114,7 @@ class PipelinePlan:
                 for job in self.jobs
             ],
             "cost": [{"what": line.what, "amount": line.amount, "unit": line.unit} for line in self.cost],
+            "notes": self.notes,
         }
 
 
@@ -147,13 +144,16 @@ def plan_pipeline(
     plan = PipelinePlan()
     generated = _plan_recipes(plan, spec, presets, source_count, threads, models)
     ends = [job_id for drawn in generated for job_id in drawn.job_ids]
-    judge_ids = _plan_judges(plan, spec, source_count, threads)
+    plan.notes += notes_on_budgets(
+        {r.name: budget_of(r, presets[r.name], clusters_planned(spec)) for r in spec.recipes}
+    )
+    judge_ids = _plan_judges(plan, spec, source_count, threads, list(presets.values()))
     sets, job_of_set = _close_sets(plan, spec, generated, judge_ids, ends, threads)
     styled = _plan_styling(plan, spec, presets, generated, job_of_set, threads, source_count)
     ends += [job_id for drawn in styled for job_id in drawn.job_ids]
     styled_sets, job_of_styled_set = _close_sets(plan, spec, styled, judge_ids, ends, threads)
     sets, job_of_set = sets | styled_sets, job_of_set | job_of_styled_set
-    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads)
+    ends += _plan_segmentation(plan, spec, sets, job_of_set, threads, source_count, list(presets.values()))
     report = ReportJobSpec(pipeline_id=pipeline_id)
     # a report also tells what failed, so it waits for every other job's end and runs whatever that end was
     plan.jobs.append(PlannedJob(uuid4(), "report", "report", CPU, report, tuple(dict.fromkeys(ends)), True))
@@ -180,6 +180,11 @@ def clusters(spec: PipelineSpec) -> bool:
     return any(recipe.strategy != "imported" for recipe in spec.recipes)
 
 
+def clusters_planned(spec: PipelineSpec) -> int:
+    """How many clusters there are at most: small ones merge."""
+    return len(spec.clustering.imported or ()) or spec.clustering.k
+
+
 def _close_sets(
     plan: PipelinePlan,
     spec: PipelineSpec,
@@ -192,8 +197,12 @@ def _close_sets(
 
     Returns set -> (generation id, index), and set -> jobs that make it.
     """
-    sets = {f"{drawn.recipe}-{index}": (drawn.generation_id, index) for drawn in generated for index in drawn.indices}
-    job_of_set = {f"{drawn.recipe}-{index}": drawn.job_ids for drawn in generated for index in drawn.indices}
+    sets = {
+        sample_set_name(drawn.recipe, index): (drawn.generation_id, index)
+        for drawn in generated
+        for index in drawn.indices
+    }
+    job_of_set = {sample_set_name(drawn.recipe, index): drawn.job_ids for drawn in generated for index in drawn.indices}
     evaluations = _plan_evaluations(plan, spec, sets, job_of_set, threads)
     # the gate of a set also waits for its evaluation, whose figures are of the set before the gate left anything out
     before_gate = {
@@ -209,9 +218,13 @@ def _close_sets(
 
 
 def _check_names(spec: PipelineSpec) -> None:
-    """A recipe may not be called as another's styled sets are."""
+    """A recipe may not be called as another's sets are."""
     names = {recipe.name for recipe in spec.recipes}
     for recipe in spec.recipes:
+        if reads_as_set(recipe.name):
+            raise InvalidInput(
+                f"A recipe called {recipe.name!r} reads like a set of another recipe.", hint="Call it otherwise."
+            )
         if recipe.styling is not None and styled_name(recipe.name) in names:
             raise InvalidInput(
                 f"The styled sets of {recipe.name!r} and a recipe are both called {styled_name(recipe.name)!r}.",
@@ -292,9 +305,8 @@ def _plan_recipes(
         )
         plan.generations.append(generation)
         given = models[recipe.warm_start_model_id].job_id if recipe.warm_start_model_id else None
-        needs: tuple[UUID, ...] = (cluster_id,) if recipe.strategy in CLUSTERED else ()
-        if recipe.strategy == "full":
-            needs = (_plan_training(plan, spec, recipe, preset, f"train {recipe.name}", threads, given),)
+        trained = recipe.strategy != "imported"
+        needs: tuple[UUID, ...] = (cluster_id,) if trained else ()
         shares = min(recipe.generate_jobs, source_count)
         job_ids = tuple(
             plan.add(
@@ -308,8 +320,8 @@ def _plan_recipes(
             )
             for share in range(shares)
         )
-        if recipe.strategy in CLUSTERED:
-            shared_id, together = given, recipe.strategy == "conditioned"
+        if trained:
+            shared_id, together = given, recipe.strategy != "per_cluster"
             if not together and (warm_start_preset := warm_start_of(preset)):
                 name = f"train {recipe.name}, all pairs first"
                 shared_id = _plan_training(plan, spec, recipe, warm_start_preset, name, threads, given)
@@ -318,6 +330,8 @@ def _plan_recipes(
                 preset=document,
                 needed_by=job_ids,
                 together=together,
+                conditioned=recipe.strategy == "conditioned",
+                pooled=pooled_images(recipe, preset),
                 warm_start_job_id=shared_id,
             )
             orders.append(order)
@@ -351,7 +365,7 @@ def _plan_styling(
         seed = seed_for(spec.seed, f"generation {name}")
         generation = PlannedGeneration(uuid4(), name, order.model_copy(update={"styling": of_styled, "seed": seed}))
         plan.generations.append(generation)
-        labels = [f"{recipe.name}-{index}" for index in drawn.indices]
+        labels = [sample_set_name(recipe.name, index) for index in drawn.indices]
         needs = tuple(dict.fromkeys(job_id for label in labels for job_id in job_of_set[label]))
         shares = len(drawn.job_ids)
         job_ids = tuple(
@@ -431,12 +445,12 @@ def _cluster_job(cluster_id: UUID, spec: PipelineSpec, orders: tuple[TrainingOrd
 
 
 def _recipe_cost(spec: PipelineSpec, recipe: Recipe, preset: Preset, source_count: int) -> list[CostLine]:
-    per_cluster = recipe.strategy == "per_cluster"
-    models = (len(spec.clustering.imported or ()) or spec.clustering.k) if per_cluster else 1
+    budget = budget_of(recipe, preset, clusters_planned(spec))
     samples = min(recipe.source_limit or source_count, source_count) * preset.sampling.samples_per_source
-    training, generation = training_cost(preset, models, warm_start=per_cluster), generation_cost(preset, samples)
+    training, generation = training_cost(preset, budget), generation_cost(preset, samples)
     lines = [
-        CostLine(f"{recipe.name}: models (at most)", models, "models"),
+        CostLine(f"{recipe.name}: models (at most)", budget.networks, "models"),
+        CostLine(f"{recipe.name}: each model (at most)", budget.images_each, "images"),
         CostLine(f"{recipe.name}: training (at most)", training.images, "images"),
         CostLine(f"{recipe.name}: training (at most)", training.flops, "FLOP"),
     ]
@@ -471,7 +485,6 @@ def _plan_evaluations(
                 sample_index=index,
                 pairs=spec.pairs,
                 geometry=spec.geometry,
-                tests=spec.tests,
                 evaluation=spec.evaluation,
                 seed=spec.seed,
                 torch_threads=threads,
@@ -484,11 +497,14 @@ def _plan_evaluations(
     }
 
 
-def _plan_judges(plan: PipelinePlan, spec: PipelineSpec, source_count: int, threads: int) -> tuple[UUID, ...]:
+def _plan_judges(
+    plan: PipelinePlan, spec: PipelineSpec, source_count: int, threads: int, drawn: Sequence[Preset]
+) -> tuple[UUID, ...]:
     """A judge per fold; none where no gate is asked for."""
     gate = spec.quality_gate
     if gate is None:
         return ()
+    gate = gate.model_copy(update={"overrides": at_drawn_side(gate.preset, gate.overrides, drawn)})
     judge_preset = segmentation_preset(gate.preset).with_overrides(gate.overrides)
     _check_judges(gate, source_count)
     plan.cost.append(CostLine("quality gate: judges", gate.folds * judge_preset.steps, "optimiser steps"))
@@ -560,6 +576,8 @@ def _plan_segmentation(
     sets: dict[str, tuple[UUID, int]],
     job_of_set: dict[str, tuple[UUID, ...]],
     threads: int,
+    real_pairs: int,
+    drawn: Sequence[Preset],
 ) -> list[UUID]:
     study = spec.segmentation
     if study is None:
@@ -568,15 +586,17 @@ def _plan_segmentation(
         raise InvalidInput(
             "A segmentation study needs pairs to test on.", hint="Give `tests`, or set `segmentation` to null."
         )
-    segmentation_preset(study.preset).with_overrides(study.overrides)
-    _check_sets(study, set(sets))
+    check_real_limits(study, real_pairs)
+    plan.notes += notes_on_arms(study, real_pairs)
+    study = study.model_copy(update={"overrides": at_drawn_side(study.preset, study.overrides, drawn)})
+    members = {arm.name: distinct_members(arm.sets, sets) for arm in study.arms}
     return [
         plan.add(
             "segment",
             f"segment {arm.name}, seed {seed}",
             GPU,
-            _segment_spec(spec, study, arm, sets, seed, threads),
-            tuple(dict.fromkeys(job_id for label in arm.sets for job_id in job_of_set[label])),
+            _segment_spec(spec, study, arm, {name: sets[name] for name in members[arm.name]}, seed, threads),
+            tuple(dict.fromkeys(job_id for name in members[arm.name] for job_id in job_of_set[name])),
             AFTER_GENERATION,
         )
         for arm in study.arms
@@ -594,8 +614,9 @@ def _segment_spec(
 ) -> SegmentJobSpec:
     return SegmentJobSpec(
         arm=arm,
-        sets={label: sets[label] for label in arm.sets},
+        sets=sets,
         pairs=spec.pairs,
+        validation=spec.validation,
         geometry=spec.geometry,
         tests=spec.tests,
         preset=study.preset,
@@ -605,13 +626,3 @@ def _segment_spec(
         seed=seed_for(spec.seed, "segmentation", seed),
         torch_threads=threads,
     )
-
-
-def _check_sets(study: SegmentationStudySpec, made: set[str]) -> None:
-    for arm in study.arms:
-        for label in arm.sets:
-            if label not in made:
-                raise UnknownSet(
-                    f"Arm {arm.name!r} trains on {label!r}, which no recipe makes.",
-                    hint=f"Sets of this request: {', '.join(sorted(made))}.",
-                )

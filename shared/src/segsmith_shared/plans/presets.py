@@ -97,14 +97,15 @@ class TrainingSpec(_Frozen):
     """How a network is trained. Rates and counts are per image seen, so that a resumed run and a cut one agree.
 
     `warm_start_images`: before the clusters' networks, one on all pairs sees so many images, and theirs go on from its
-    averaged weights; 0 starts each anew. `cluster_dropout` is the share of images that a network which is told clusters
-    sees without. `precision` auto is bfloat16 where the device computes in it. `crop_share` of the images are seen as
-    random parts of a picture, each side at least `crop_side_low` of it. `lesion_balance` moves the loss from every
-    pixel counting alike (0) to lesion and surroundings counting alike (1), whatever the lesion's size.
-    `label_given_share` of the images come with their label known, so that a model can draw to a given label.
-    `loss_over` says whose pixels count alike: those of one region, so that every image does, or all that are drawn, so
-    that large regions teach more. `loss_weight` says how noise levels compare: by the error of what is predicted, or
-    by that of x₀ times √SNR, halfway from x₀'s own to ε's.
+    averaged weights; 0 starts each anew. `images_total_full`: what the one network of strategy `full` sees; unless
+    given, as many images as all networks of `per_cluster` together (plans.budget). `cluster_dropout` is the share of
+    images that a network conditioned on clusters sees without theirs. `precision` auto is bfloat16 where the device
+    computes in it. `crop_share` of the images are seen as random parts of a picture, each side at least
+    `crop_side_low` of it. `lesion_balance` moves the loss from every pixel counting alike (0) to lesion and
+    surroundings counting alike (1), whatever the lesion's size. `label_given_share` of the images come with their label
+    known, so that a model can draw to a given label. `loss_over` says whose pixels count alike: those of one region, so
+    that every image does, or all that are drawn, so that large regions teach more. `loss_weight` says how noise levels
+    compare: by the error of what is predicted, or by that of x₀ times √SNR, halfway from x₀'s own to ε's.
     """
 
     recipe: str = Field(max_length=40)
@@ -119,6 +120,7 @@ class TrainingSpec(_Frozen):
     images_total: int = Field(ge=1, le=10**9)
     # defaults from here on where documents of runs from before there was the field are read back
     warm_start_images: int = Field(default=0, ge=0, le=10**9)
+    images_total_full: int | None = Field(default=None, ge=1, le=10**9)
     cluster_dropout: float = Field(default=0.1, ge=0, le=1)
     precision: Literal["auto", "float32"] = "auto"
     flips: Literal["none", "horizontal", "both"]
@@ -530,7 +532,7 @@ _ROWS = (
         procedure="corrected",
         network=_PAPER_NETWORK,
         diffusion=_PAPER_DIFFUSION,
-        training=_PAPER_TRAINING,
+        training=_PAPER_TRAINING.model_copy(update={"images_total_full": 200_000}),
         sampling=_PAPER_SAMPLING,
     ),
     Preset(

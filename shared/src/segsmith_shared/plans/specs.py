@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
 SliceSeconds = Annotated[float | None, Field(gt=0, description="the installation's unless given")]
-Policy = Literal["pool", "append_bernoulli", "replace_on_access", "uniform_ij"]
+Policy = Literal["pool", "append_bernoulli", "append_each_bernoulli", "replace_on_access", "uniform_ij"]
 Geometry = Literal["letterbox", "squash", "crop"]
 Strategy = Literal["per_cluster", "full", "conditioned", "imported"]
 """One network per cluster (the paper), one that knows no clusters (its ablation), or one that is told the cluster.
@@ -111,15 +111,21 @@ class EvaluationSpec(Frozen):
 
 
 class ArmSpec(Frozen):
-    """One training diet of the segmentation study: real pairs, synthetic sets, or both."""
+    """What one arm of the segmentation study trains on: real pairs, synthetic sets, or both."""
 
     name: Name
     real: bool = True
-    real_limit: int | None = Field(None, ge=2, description="n of the small-data study")
-    sets: tuple[str, ...] = Field((), max_length=20, description="labels of synthetic sets, e.g. Diff-1")
+    real_limit: int | None = Field(
+        None, ge=1, description="n: train on exactly so many real pairs, and on the samples of these alone"
+    )
+    sets: tuple[str, ...] = Field(
+        (),
+        max_length=20,
+        description="synthetic sets: Diff-3 is the first three samples of every source, Diff-sample-3 the third alone",
+    )
 
     @model_validator(mode="after")
-    def _an_arm_has_food(self) -> Self:
+    def _an_arm_trains_on_something(self) -> Self:
         if not self.real and not self.sets:
             raise ValueError(f"arm {self.name!r} trains on nothing: give real, sets, or both")
         return self
@@ -140,6 +146,12 @@ class SegmentationStudySpec(Frozen):
     )
     seeds: int = Field(3, ge=1, le=50, description="trainings per arm, told apart by seed")
     policy: Policy = Field("pool", description="how synthetic pairs join real ones in a mixed arm")
+    validation_fraction: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="of the pairs, set aside before anything is trained or drawn, unless `validation` is given",
+    )
 
 
 class QualityGateSpec(Frozen):
@@ -168,6 +180,11 @@ class PipelineSpec(Frozen):
     pairs: PartRef
     tests: tuple[NamedPart, ...] = Field(
         (), max_length=20, description="held-out real pairs, scored and never trained on"
+    )
+    validation: PartRef | None = Field(
+        None,
+        description="real pairs that choose the best step of every segmentation training, the same for all arms; "
+        "a share of `pairs` is set aside unless given",
     )
     seed: Seed = 0
     preset: str = Field("tiny-cpu", max_length=80)
@@ -247,16 +264,29 @@ class ImportModelSpec(Frozen):
         return self
 
 
+class PooledImages(Frozen):
+    """Images that one network sees in the place of the networks of all clusters: `each` per cluster, and `shared`."""
+
+    each: int = Field(ge=0)
+    shared: int = Field(ge=0)
+
+    def of(self, clusters: int) -> int:
+        return clusters * self.each + self.shared
+
+
 class TrainingOrder(Frozen):
     """What a cluster job hands on: train this recipe, then let these generate jobs start.
 
-    Once per cluster, or `together`: one network that is told the cluster.
+    Once per cluster, or `together`: one network for all pairs, conditioned on the cluster unless `conditioned` is
+    false. `pooled` says how many images that one sees; None: as many as its preset says.
     """
 
     recipe: str
     preset: dict[str, Any]
     needed_by: tuple[UUID, ...]
     together: bool = False
+    conditioned: bool = True
+    pooled: PooledImages | None = None
     warm_start_job_id: UUID | None = None
 
 
@@ -336,6 +366,8 @@ class GenerationOrder(Frozen):
 
 
 class EvaluateJobSpec(Frozen):
+    """One set against the pairs it was drawn from. `tests` is of jobs from earlier versions and is not read."""
+
     generation_id: UUID
     sample_index: int
     pairs: PartRef
@@ -375,11 +407,15 @@ class GateJobSpec(Frozen):
 
 
 class SegmentJobSpec(Frozen):
-    """One arm with one seed. `sets` maps a set's label to its generation and sample index."""
+    """One arm with one seed. `sets` maps the name of a sample set to its generation and sample index.
+
+    `validation` is None in jobs from before there was the field; they cannot run any more.
+    """
 
     arm: ArmSpec
     sets: dict[str, tuple[UUID, int]]
     pairs: PartRef
+    validation: PartRef | None = None
     tests: tuple[NamedPart, ...]
     geometry: Geometry
     preset: str

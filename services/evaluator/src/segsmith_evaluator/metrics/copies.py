@@ -10,27 +10,27 @@ Comparison = Literal["whole", "region"]
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # documents of earlier versions hold figures that are not made any more
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Threshold(_Value):
     """A likeness above `value` is a near-copy. It rests on quantiles of real pictures' likeness, within floor and cap.
 
-    A quantile is None where there was no picture to take it from.
+    The quantile is that of training pictures, each against the others less its near-duplicates; None where there was no
+    picture to take it from.
     """
 
     value: float
     training_quantile: float | None
     n_training: int
-    held_out_quantile: float | None = None
-    n_held_out: int = 0
 
 
 class Authenticity(_Value):
-    """AuthPct as a share: of the samples, and of held-out real pictures as the yardstick."""
+    """AuthPct as a share: of the samples, and of halves of the training pictures against the other halves."""
 
     samples: Figure
-    held_out: Figure | None = None
+    real_halves: Figure | None = None
 
 
 class ClosePair(_Value):
@@ -56,8 +56,8 @@ class ClosePair(_Value):
 class Memorisation(_Value):
     """The copy check of one set of `n` samples. `stand_in` concerns AuthPct alone: likeness needs no features.
 
-    `near_copies` are those of the own source and of others together; `false_alarms` is the share of real pictures that
-    the same thresholds flag, and `false_alarms_of` says which. `sheet` is the artifact that shows the closest pairs.
+    `near_copies` are those of the own source and of others together; `false_alarms` is the share of training
+    pictures that the same thresholds flag against the others. `sheet` is the artifact that shows the closest pairs.
     """
 
     n: int
@@ -72,7 +72,6 @@ class Memorisation(_Value):
     copies_of_own_source: Figure
     copies_of_others: Figure
     false_alarms: Figure
-    false_alarms_of: str
     authentic: Authenticity
     authentic_region: Authenticity | None
     flagged: tuple[ClosePair, ...]

@@ -1,6 +1,6 @@
 """Every intrinsic figure of one synthetic set against real pairs, in one value that JSON can hold (science §6)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,18 +8,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from segsmith_evaluator.metrics.copies import Memorisation
-from segsmith_evaluator.metrics.fid import fid_figure, fid_figure_of_all, rank_note
+from segsmith_evaluator.metrics.fid import fid, fid_figure, fid_figure_of_all, rank_note
 from segsmith_evaluator.metrics.figures import Figure, OnCount
-from segsmith_evaluator.metrics.kid import MINIMUM_IMAGES, kid_figure
+from segsmith_evaluator.metrics.kid import MINIMUM_IMAGES, kid, kid_figure
 from segsmith_evaluator.metrics.moments import Moments
 from segsmith_evaluator.metrics.ms_ssim import ENLARGED_SIDE_PX, ms_ssim_figure
+from segsmith_evaluator.metrics.real_halves import REPEATS, Distance, MatchedFigures, matched_figures
 from segsmith_evaluator.metrics.region import region_crops
 from segsmith_shared.problems import InvalidInput
-from segsmith_shared.randomness import numpy_generator_for, seed_for
+from segsmith_shared.randomness import seed_for
 from segsmith_shared.vision.features import FeatureExtractor, Features
 
 Images = NDArray[np.uint8]
 Regions = NDArray[np.bool_]
+Groups = Sequence[int | None] | None
 OnStage = Callable[[str, int, int], bool | None]
 
 
@@ -43,10 +45,13 @@ class MetricOptions(BaseModel):
 class SetMetrics(BaseModel):
     """The figures of one synthetic set. `stand_in`: the features compare with no published figure.
 
-    `memorisation` is the copy check, which the evaluate job adds; None where it was not made.
+    `real_halves_*` is the distance between random halves of the real pictures, `matched_*` that of as many synthetic
+    ones from the same halves (metrics.real_halves). `memorisation` is the copy check, which the evaluate job adds; None
+    where it was not made.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # documents of earlier versions hold figures that are not made any more
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     extractor: str
     extractor_digest: str
@@ -59,26 +64,22 @@ class SetMetrics(BaseModel):
     ms_ssim_synthetic: Figure
     region_fid: Figure | None = None
     region_kid: Figure | None = None
-    floor_fid: Figure | None = None
+    real_halves_fid: Figure | None = None
+    matched_fid: Figure | None = None
+    real_halves_kid: Figure | None = None
+    matched_kid: Figure | None = None
     memorisation: Memorisation | None = None
     notes: list[str]
 
 
-FLOOR_OF_HALVES = "Floor: FID between two halves of the real pictures"
-
-
 @dataclass(frozen=True)
 class WholeSets:
-    """The moments of the features of all pictures of both sides, and of their redrawn regions where there are any.
-
-    `real_halves` are those of two halves of the real pictures, whose distance is the floor where none are held out.
-    """
+    """The moments of the features of all pictures of both sides, and of their redrawn regions where there are any."""
 
     real: Moments
     synthetic: Moments
     real_regions: Moments | None = None
     synthetic_regions: Moments | None = None
-    real_halves: tuple[Moments, Moments] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,18 @@ class _Measuring:
             first, second, seed=seed_for(self.seed, what), subsets=self.options.kid_subsets, on_step=self.progress(what)
         )
 
+    def matched(
+        self, real: Features, synthetic: Features, distance: Distance, groups: Groups, what: str
+    ) -> MatchedFigures | None:
+        return matched_figures(
+            real,
+            synthetic,
+            distance,
+            groups=groups,
+            seed=seed_for(self.seed, "real halves"),
+            on_step=self.progress(f"{what} of halves"),
+        )
+
     def ms_ssim(self, images: Images, what: str) -> Figure:
         return ms_ssim_figure(
             images, seed=seed_for(self.seed, what), pairs=self.options.ms_ssim_pairs, on_step=self.progress(what)
@@ -127,21 +140,23 @@ def evaluate_set(
     seed: int,
     real_regions: Regions | None = None,
     synthetic_regions: Regions | None = None,
-    held_out: Images | None = None,
+    groups: Groups = None,
     options: MetricOptions | None = None,
     on_step: OnStage | None = None,
 ) -> SetMetrics:
-    """FID, KID, MS-SSIM of uint8 (n, H, W, 3) against (m, H, W, 3), the floor, and FID and KID of the redrawn regions.
+    """FID, KID, MS-SSIM of uint8 (n, H, W, 3) against (m, H, W, 3), and FID and KID of the redrawn regions.
 
-    Regions are bool (n, H, W) and (m, H, W), for the real pictures what would be redrawn of them. The floor is FID
-    between real and `held_out`, or between two halves of real. `on_step(stage, done, total)` returning True raises
-    Interrupted. Raises SetTooSmall under four pictures on a side.
+    FID and KID are also measured between halves of the real pictures, and of as many synthetic ones from these; real
+    pictures of one of `groups` stay in one half. Regions are bool (n, H, W) and (m, H, W), for the real pictures what
+    would be redrawn of them. `on_step(stage, done, total)` returning True raises Interrupted. Raises SetTooSmall under
+    four pictures on a side.
     """
     _check_size(real, synthetic)
     measuring = _Measuring(extractor, seed, options or MetricOptions(), on_step)
     real_features = measuring.features(real, "real pictures")
     synthetic_features = measuring.features(synthetic, "synthetic pictures")
-    floor, floor_notes = _floor(measuring, real_features, held_out)
+    by_fid = measuring.matched(real_features, synthetic_features, fid, groups, "FID")
+    by_kid = measuring.matched(real_features, synthetic_features, kid, groups, "KID")
     region_fid, region_kid, region_notes = _region(measuring, real, real_regions, synthetic, synthetic_regions)
     metrics = SetMetrics(
         extractor=extractor.name,
@@ -155,39 +170,31 @@ def evaluate_set(
         ms_ssim_synthetic=measuring.ms_ssim(synthetic, "MS-SSIM of synthetic pictures"),
         region_fid=region_fid,
         region_kid=region_kid,
-        floor_fid=floor,
+        real_halves_fid=by_fid.real if by_fid else None,
+        matched_fid=by_fid.synthetic if by_fid else None,
+        real_halves_kid=by_kid.real if by_kid else None,
+        matched_kid=by_kid.synthetic if by_kid else None,
         notes=[],
     )
-    return metrics.model_copy(update={"notes": [*_notes(metrics, extractor), *floor_notes, *region_notes]})
+    return metrics.model_copy(update={"notes": [*_notes(metrics, extractor), *region_notes]})
 
 
 def of_all_pictures(drawn: SetMetrics, whole: WholeSets) -> SetMetrics:
     """The metrics of sets of which `drawn` holds those of some pictures: FID of all, the rest as it was measured."""
     dimension, n = len(whole.real.mean), min(whole.real.count, whole.synthetic.count)
-    floor, floor_note = drawn.floor_fid, "the floor, "
-    if whole.real_halves is not None and floor is not None:
-        floor, floor_note = fid_figure_of_all(floor, *whole.real_halves), ""
     note = (
         f"FID is of all {whole.real.count:,} real and {whole.synthetic.count:,} synthetic pictures. What compares "
-        f"pictures with each other (KID, MS-SSIM, {floor_note}the spread of FID, the copy check) is of "
+        "pictures with each other (KID, MS-SSIM, the halves of real pictures, the spread of FID, the copy check) is of "
         f"{drawn.n_real:,} and {drawn.n_synthetic:,} of them, drawn by the seed."
     )
-    of_drawn = [rank_note(min(drawn.n_real, drawn.n_synthetic), dimension)]
-    if not floor_note:
-        of_drawn += [each for each in drawn.notes if each.startswith(FLOOR_OF_HALVES)]
-    notes = [
-        note,
-        rank_note(n, dimension),
-        *(each for each in drawn.notes if each not in of_drawn),
-        None if floor_note or floor is None else f"{FLOOR_OF_HALVES}, at n = {floor.n:,}, so higher than at full n.",
-    ]
+    of_drawn = rank_note(min(drawn.n_real, drawn.n_synthetic), dimension)
+    notes = [note, rank_note(n, dimension), *(each for each in drawn.notes if each != of_drawn)]
     return drawn.model_copy(
         update={
             "n_real": whole.real.count,
             "n_synthetic": whole.synthetic.count,
             "fid": fid_figure_of_all(drawn.fid, whole.real, whole.synthetic),
             "region_fid": _region_fid_of_all(drawn.region_fid, whole),
-            "floor_fid": floor,
             "notes": [each for each in notes if each],
         }
     )
@@ -206,17 +213,6 @@ def _check_size(real: Images, synthetic: Images) -> None:
             f"There are {len(real)} real and {len(synthetic)} synthetic pictures; each side needs {MINIMUM_IMAGES}.",
             hint="Generate more samples, or look at why so many were rejected.",
         )
-
-
-def _floor(measuring: _Measuring, real_features: Features, held_out: Images | None) -> tuple[Figure | None, list[str]]:
-    """FID of real pictures against other real ones: what a perfect generator would get at about this n."""
-    if held_out is not None and len(held_out) >= MINIMUM_IMAGES:
-        figure = measuring.fid(real_features, measuring.features(held_out, "held-out pictures"), "FID floor")
-        return figure, [f"Floor: FID between the real pictures and {len(held_out)} held-out real ones."]
-    order = numpy_generator_for(measuring.seed, "floor-halves").permutation(len(real_features))
-    half = len(order) // 2
-    figure = measuring.fid(real_features[order[:half]], real_features[order[half:]], "FID floor")
-    return figure, [f"{FLOOR_OF_HALVES}, at n = {half}, so higher than at full n."]
 
 
 def _region(
@@ -240,6 +236,12 @@ def _region(
 
 def _notes(metrics: SetMetrics, extractor: FeatureExtractor) -> list[str]:
     notes = [rank_note(min(metrics.n_real, metrics.n_synthetic), extractor.dimension)]
+    if metrics.real_halves_fid is not None:
+        notes.append(
+            f"Between halves: {metrics.real_halves_fid.n} real pictures against {metrics.real_halves_fid.n} others of "
+            f"the same training set, and as many synthetic ones against the same, over {REPEATS} random divisions. "
+            "Both are at this n, so they compare with each other and not with the figures at full n."
+        )
     if metrics.stand_in:
         notes.append(
             f"Features come from the stand-in {extractor.name!r}, not from FID-Inception: FID and KID compare sets "

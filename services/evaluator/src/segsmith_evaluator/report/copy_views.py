@@ -56,18 +56,18 @@ def context(facts: Facts, pictures: Pictures) -> dict[str, Any]:
 
 
 def _rows(label: str, findings: Memorisation) -> Iterator[CopyRow]:
-    """The set, and below it the real pictures under the same thresholds."""
+    """The set, and below it the training pictures under the same thresholds."""
     shares = findings.near_copies, findings.copies_of_own_source, findings.copies_of_others
     region = findings.authentic_region
     samples = (findings.authentic.samples, region.samples if region else None)
     yield CopyRow(label, findings.n, findings.stand_in, [_percent(figure) for figure in (*shares, *samples)])
-    real = (findings.false_alarms, None, None, _held_out(findings.authentic), _held_out(region))
-    name = f"{findings.false_alarms_of}, as if they were {label}"
+    real = (findings.false_alarms, None, None, _of_halves(findings.authentic), _of_halves(region))
+    name = f"training pictures, as if they were {label}"
     yield CopyRow(name, findings.false_alarms.n, findings.stand_in, [_percent(figure) for figure in real])
 
 
-def _held_out(authenticity: Authenticity | None) -> Figure | None:
-    return authenticity.held_out if authenticity else None
+def _of_halves(authenticity: Authenticity | None) -> Figure | None:
+    return authenticity.real_halves if authenticity else None
 
 
 def _percent(figure: Figure | None) -> Estimate | None:

@@ -56,10 +56,13 @@ class PipelineFacts(Fact):
 
 
 class PartFacts(Fact):
-    """Real pairs the run used: its training pairs or one test set. No class names: labels are lesion or not."""
+    """Real pairs the run used: to train on, to validate with, or one test set.
+
+    No class names: labels are lesion or not. `negatives` counts pictures without a lesion.
+    """
 
     name: str
-    role: Literal["training", "test"]
+    role: Literal["training", "validation", "test"]
     dataset: str
     version_id: UUID
     version_number: int
@@ -71,6 +74,7 @@ class PartFacts(Fact):
     n: int
     import_words: str
     class_names: tuple[str, ...] = ()
+    negatives: int = 0
 
 
 class ExtractorFacts(Fact):
@@ -135,6 +139,19 @@ class ModelFacts(Fact):
         if self.cluster is not None:
             return f"{self.recipe}, cluster {self.cluster + 1}"
         return f"{self.recipe}, all pairs" + (", told their clusters" if self.told_clusters else "")
+
+
+class BudgetFacts(Fact):
+    """What the trainings of one recipe saw: `networks` of them `images_seen` images altogether, of `images_planned`.
+
+    A network that the others start from counts among the images, not among the networks.
+    """
+
+    recipe: str
+    strategy: str
+    networks: int
+    images_seen: int
+    images_planned: int
 
 
 class LabelFacts(Fact):
@@ -211,7 +228,7 @@ class ScoreFacts(Fact):
 
 
 class DifferenceFacts(Fact):
-    """An arm's metric less the reference arm's, seed by seed."""
+    """An arm's metric less that of the reference, the arm of as many real pairs alone, paired by seed."""
 
     arm: str
     reference: str
@@ -221,19 +238,25 @@ class DifferenceFacts(Fact):
 
 
 class ArmFacts(Fact):
-    """A training diet: what it fed on, optimiser steps, and the seeds that finished of those asked for."""
+    """What an arm trained on, its optimiser steps, and the seeds that finished of those asked for.
+
+    `real_pairs` is n: the real pairs that it trained on, or whose samples it trained on.
+    """
 
     name: str
     real: bool
+    real_pairs: int
     sets: tuple[str, ...]
+    reference: str | None
     training_pairs: int | None
     steps: int | None
     seeds: tuple[int, ...]
     requested_seeds: int
 
     @property
-    def food(self) -> str:
-        return " + ".join([*(["real pairs"] if self.real else []), *self.sets])
+    def trained_on(self) -> str:
+        """In words: `16 real pairs + Diff-3`."""
+        return " + ".join([*([f"{self.real_pairs} real pairs"] if self.real else []), *self.sets])
 
 
 class SegmentationFacts(Fact):
@@ -249,6 +272,17 @@ class SegmentationFacts(Fact):
     differences: tuple[DifferenceFacts, ...]
     parameters: dict[str, Any]
     class_names: tuple[str, ...] = ()
+    policy: str = "pool"
+
+    @property
+    def without_reference(self) -> tuple[str, ...]:
+        """Arms with synthetic pairs that no arm of as many real pairs alone stands beside."""
+        return tuple(arm.name for arm in self.arms if arm.sets and arm.reference is None)
+
+    def count(self, test: str, metric: str) -> int:
+        """A count that every run made of a test set, e.g. `negatives`; 0 where none did."""
+        found = next((s for s in self.scores if (s.test, s.metric) == (test, metric)), None)
+        return round(found.estimate.value) if found else 0
 
     def score(self, arm: str, test: str, metric: str) -> ScoreFacts | None:
         return next((s for s in self.scores if (s.arm, s.test, s.metric) == (arm, test, metric)), None)
@@ -281,6 +315,7 @@ class Facts(Fact):
     sets: tuple[SetFacts, ...]
     clusterings: tuple[ClusteringFacts, ...]
     models: tuple[ModelFacts, ...]
+    budgets: tuple[BudgetFacts, ...] = ()
     evaluations: tuple[EvaluationFacts, ...]
     judgements: tuple[JudgementFacts, ...] = ()
     segmentation: SegmentationFacts | None
@@ -291,6 +326,10 @@ class Facts(Fact):
     @property
     def training(self) -> PartFacts:
         return next(part for part in self.parts if part.role == "training")
+
+    @property
+    def validation(self) -> PartFacts | None:
+        return next((part for part in self.parts if part.role == "validation"), None)
 
     @property
     def tests(self) -> tuple[PartFacts, ...]:

@@ -12,6 +12,7 @@ from uuid import UUID
 from segsmith_evaluator.metrics.evaluate_set import SetMetrics
 from segsmith_evaluator.report.facts import (
     ArmFacts,
+    BudgetFacts,
     ClusterFacts,
     ClusteringFacts,
     DifferenceFacts,
@@ -32,19 +33,31 @@ from segsmith_evaluator.report.facts import (
     StylingFacts,
 )
 from segsmith_evaluator.report.rows import PartRows, Rows
-from segsmith_shared.database.generations import set_label
-from segsmith_shared.database.tables import Clustering, Generation, Job, Model, Pair, Sample
+from segsmith_shared.database.tables import Clustering, Generation, Job, JobKind, Model, Pair, Sample
 from segsmith_shared.database.tables import SegmentationRun as Run
 from segsmith_shared.pairs.agreement import Judgement
 from segsmith_shared.pairs.import_report import ImportReport
+from segsmith_shared.plans.fairness import real_count, reference_of
 from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
+from segsmith_shared.plans.synthetic_sets import sample_set_name
 from segsmith_shared.versions import code_version
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "clean-fid", "pytorch-msssim")
 """What the evaluator computes with; the workers' own are not installed beside it."""
 _DRAWN_NAME = re.compile(r"(^|/)drawn-\d{4,}$")
 CLASS_METRICS = ("dice", "iou")
-METRICS = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
+METRICS = (
+    "dice",
+    "iou",
+    "dice_lesion",
+    "iou_lesion",
+    "false_positives",
+    "dice_dataset",
+    "iou_dataset",
+    "dice_soft_paper",
+)
+COUNTS = ("negatives", "vanished")
+"""What a run counts of a test set beside its metrics."""
 
 
 def facts_of(rows: Rows, labels: Mapping[str, LabelFacts], reported_at: datetime) -> Facts:
@@ -64,6 +77,7 @@ def facts_of(rows: Rows, labels: Mapping[str, LabelFacts], reported_at: datetime
         sets=tuple(_sets(rows, labels)),
         clusterings=tuple(_clustering(item) for item in rows.clusterings),
         models=tuple(_models(rows)),
+        budgets=tuple(_budgets(rows)),
         evaluations=tuple(
             EvaluationFacts(label=item.label, metrics=SetMetrics.model_validate(item.metrics))
             for item in rows.evaluations
@@ -90,7 +104,7 @@ def sets_of(rows: Rows) -> Iterator[tuple[str, Generation, int, list[Sample]]]:
         samples = rows.samples[generation.id]
         for index in range(1, _samples_per_source(generation) + 1):
             of_set = [sample for sample in samples if sample.sample_index == index]
-            yield set_label(generation.recipe, index), generation, index, of_set
+            yield sample_set_name(generation.recipe, index), generation, index, of_set
 
 
 def _samples_per_source(generation: Generation) -> int:
@@ -112,6 +126,7 @@ def _part(part: PartRows) -> PartFacts:
         n=len(part.pairs),
         import_words=import_words(part.version.report),
         class_names=tuple(part.version.class_names),
+        negatives=sum(pair.lesion_fraction == 0 for pair in part.pairs),
     )
 
 
@@ -182,6 +197,22 @@ def _models(rows: Rows) -> Iterator[ModelFacts]:
         yield _model(model, None)
 
 
+def _budgets(rows: Rows) -> Iterator[BudgetFacts]:
+    """Recipe by recipe, where something was trained; planned is what the jobs' presets say."""
+    jobs = [job for job in rows.jobs if job.kind == JobKind.TRAIN]
+    for recipe in rows.spec.recipes:
+        of_recipe = {job.id: job for job in jobs if job.spec.get("recipe") == recipe.name}
+        shared = {job.spec["warm_start_job_id"] for job in of_recipe.values() if job.spec.get("warm_start_job_id")}
+        if of_recipe:
+            yield BudgetFacts(
+                recipe=recipe.name,
+                strategy=recipe.strategy,
+                networks=sum(str(job_id) not in shared for job_id in of_recipe),
+                images_seen=sum(model.images_seen for model in rows.models if model.job_id in of_recipe),
+                images_planned=sum(int(job.spec["preset"]["training"]["images_total"]) for job in of_recipe.values()),
+            )
+
+
 def _model(model: Model, job: Job | None) -> ModelFacts:
     """A model of a training, or an imported one: what it cost to train is not known."""
     return ModelFacts(
@@ -225,27 +256,32 @@ def _study(rows: Rows) -> SegmentationFacts | None:
     tests = tuple(test.name for test in rows.spec.tests)
     class_names = tuple(rows.training.version.class_names)
     scores = tuple(_scores(rows.runs, tests, class_names))
+    real_pairs = len(rows.training.pairs)
     return SegmentationFacts(
-        arms=tuple(_arm(arm, rows.runs, asked.seeds) for arm in asked.arms),
+        arms=tuple(_arm(arm, asked, rows.runs, real_pairs) for arm in asked.arms),
         tests=tests,
         metrics=_metric_order(score.metric for score in scores),
         scores=scores,
-        differences=tuple(_differences(asked, scores)),
+        differences=tuple(_differences(asked, scores, real_pairs)),
         parameters=rows.runs[0].parameters,
         class_names=tuple(name for name in class_names if any(s.metric == f"iou[{name}]" for s in scores)),
+        policy=asked.policy,
     )
 
 
-def _arm(arm: ArmSpec, runs: Iterable[Run], requested_seeds: int) -> ArmFacts:
+def _arm(arm: ArmSpec, asked: SegmentationStudySpec, runs: Iterable[Run], real_pairs: int) -> ArmFacts:
     mine = [run for run in runs if run.arm == arm.name]
+    reference = reference_of(arm, asked.arms, real_pairs)
     return ArmFacts(
         name=arm.name,
         real=arm.real,
+        real_pairs=real_count(arm, real_pairs),
+        reference=reference.name if reference else None,
         sets=arm.sets,
         training_pairs=mine[0].parameters.get("training_pairs") if mine else None,
         steps=mine[0].parameters.get("steps") if mine else None,
         seeds=tuple(run.seed for run in mine),
-        requested_seeds=requested_seeds,
+        requested_seeds=asked.seeds,
     )
 
 
@@ -256,7 +292,7 @@ def _scores(runs: Iterable[Run], tests: Iterable[str], class_names: Sequence[str
             for metric, value in metrics.items():
                 values.setdefault((run.arm, test, metric), {})[run.seed] = float(value)
     known = set(tests)
-    shown = {*METRICS, *(f"{metric}[{name}]" for metric in CLASS_METRICS for name in class_names)}
+    shown = {*METRICS, *COUNTS, *(f"{metric}[{name}]" for metric in CLASS_METRICS for name in class_names)}
     for (arm, test, metric), seeds in values.items():
         if test in known and metric in shown:
             estimate = Estimate.of_mean(list(seeds.values()))
@@ -268,13 +304,16 @@ def _metric_order(metrics: Iterable[str]) -> tuple[str, ...]:
     return tuple(metric for metric in METRICS if metric in present)
 
 
-def _differences(asked: SegmentationStudySpec, scores: Iterable[ScoreFacts]) -> Iterator[DifferenceFacts]:
-    """Every arm less the first arm of real pairs alone, over the seeds both have."""
-    reference = next((arm.name for arm in asked.arms if arm.real and not arm.sets), None)
+def _differences(
+    asked: SegmentationStudySpec, scores: Iterable[ScoreFacts], real_pairs: int
+) -> Iterator[DifferenceFacts]:
+    """Every arm less the arm of as many real pairs alone, over the seeds both have. More real pairs are no rival."""
+    references = {arm.name: reference_of(arm, asked.arms, real_pairs) for arm in asked.arms}
     by_key = {(score.arm, score.test, score.metric): score for score in scores}
     for (arm, test, metric), score in by_key.items():
-        base = by_key.get((reference or "", test, metric))
-        if base is None or arm == reference:
+        reference = references.get(arm)
+        base = by_key.get((reference.name, test, metric)) if reference else None
+        if base is None or metric in COUNTS:
             continue
         shared = sorted(score.seeds.keys() & base.seeds.keys())
         if shared:

@@ -44,8 +44,10 @@ def _likeness(facts: Facts) -> Iterator[KeyFigure]:
     if not facts.evaluations:
         return
     first = facts.evaluations[0]
-    floor = first.metrics.floor_fid
-    note = f"real pairs from each other {distance(floor.value)}" if floor else "against the training pairs"
+    halves, matched = first.metrics.real_halves_fid, first.metrics.matched_fid
+    note = "against the training pairs"
+    if halves and matched:
+        note += f"; at n = {halves.n}: {distance(matched.value)}, real pairs {distance(halves.value)}"
     if first.metrics.stand_in:
         note += "; stand-in features"
     yield KeyFigure(f"FID of {first.label}", distance(first.metrics.fid.value), note)

@@ -1,4 +1,4 @@
-"""The table of likeness and diversity: our figures, their floor, and the published ones beside them."""
+"""The table of likeness and diversity: our figures, those of real halves, and the published ones beside them."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One line: a set, the floor, or the real pairs themselves."""
+    """One line: a set, the same at the n of half of the real pairs, or the real pairs themselves."""
 
     name: str
     n_real: int | None
@@ -70,11 +70,14 @@ def _extractors(facts: Facts) -> list[ExtractorFacts]:
 
 
 def _rows(facts: Facts) -> list[MetricRow]:
-    """The sets, then the real pairs' own row: the floor of FID and their MS-SSIM."""
+    """The sets, then each against halves of the real pairs, and the halves against each other, all at the same n."""
     if not facts.evaluations:
         return []
     rows = [_set_row(item.label, item.metrics) for item in facts.evaluations]
-    return [*rows, _real_row(facts.evaluations[0].metrics)]
+    first = facts.evaluations[0].metrics
+    halves = [row for item in facts.evaluations if (row := _matched_row(item.label, item.metrics))]
+    of_real = _halves_row(first)
+    return [*rows, _real_row(first), *halves, *([of_real] if of_real else [])]
 
 
 def _set_row(label: str, metrics: SetMetrics) -> MetricRow:
@@ -83,8 +86,22 @@ def _set_row(label: str, metrics: SetMetrics) -> MetricRow:
 
 
 def _real_row(metrics: SetMetrics) -> MetricRow:
-    figures = (metrics.floor_fid, None, None, None, metrics.ms_ssim_real)
-    return MetricRow("real pairs (FID: the floor)", metrics.n_real, None, metrics.stand_in, _cells(figures))
+    figures = (None, None, None, None, metrics.ms_ssim_real)
+    return MetricRow("real pairs", metrics.n_real, None, metrics.stand_in, _cells(figures))
+
+
+def _matched_row(label: str, metrics: SetMetrics) -> MetricRow | None:
+    if metrics.matched_fid is None:
+        return None
+    n, figures = metrics.matched_fid.n, (metrics.matched_fid, None, metrics.matched_kid, None, None)
+    return MetricRow(f"{label}, against halves of the real pairs", n, n, metrics.stand_in, _cells(figures))
+
+
+def _halves_row(metrics: SetMetrics) -> MetricRow | None:
+    if metrics.real_halves_fid is None:
+        return None
+    n, figures = metrics.real_halves_fid.n, (metrics.real_halves_fid, None, metrics.real_halves_kid, None, None)
+    return MetricRow("real pairs, against the other half", n, None, metrics.stand_in, _cells(figures))
 
 
 def _cells(figures: Sequence[Figure | None]) -> list[Cell]:
@@ -103,14 +120,16 @@ def _estimate(figure: Figure | None, scale: float = 1) -> Estimate | None:
 
 
 def _fid_plot(facts: Facts) -> str:
-    """FID and, where measured, FID of the region, with the floor as the yardstick; empty without metrics."""
+    """FID at full n, FID at the n of halves beside that of real halves, FID of the region; empty without metrics."""
     if not facts.evaluations:
         return ""
     panels = []
     whole = [_plot_row(item.label, item.metrics.fid) for item in facts.evaluations]
     region = [_plot_row(item.label, item.metrics.region_fid) for item in facts.evaluations]
-    floor = [_plot_row("real (floor)", facts.evaluations[0].metrics.floor_fid, yardstick=True)]
-    for title, found in (("whole picture", whole + floor), ("redrawn region", region)):
+    matched = [_plot_row(item.label, item.metrics.matched_fid) for item in facts.evaluations]
+    halves = _plot_row("real pairs", facts.evaluations[0].metrics.real_halves_fid, yardstick=True)
+    panels_of = {"whole picture": whole, "against halves": [*matched, halves], "redrawn region": region}
+    for title, found in panels_of.items():
         if rows := tuple(row for row in found if row is not None):
             panels.append(plots.Panel(title, rows))
     return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)", one_scale=False))

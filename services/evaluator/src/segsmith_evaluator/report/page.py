@@ -106,7 +106,7 @@ def _study(facts: Facts) -> dict[str, Any]:
         "study_tests": tests,
         "study_plot": views.study_plot(facts),
         "study_parameters": _study_parameters(facts),
-        "reference": next((d.reference for d in study.differences), "") if study else "",
+        "resolution": words.resolution(facts),
         "verdicts": [verdict for test in study.tests if (verdict := words.verdict(study, test))] if study else [],
         "metric_names": words.METRIC_NAMES,
         "metric_notes_by_name": words.METRIC_NOTES,

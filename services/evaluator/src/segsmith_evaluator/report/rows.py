@@ -37,7 +37,7 @@ class PartRows:
     """Real pairs of one role, with the version and dataset they come from."""
 
     name: str
-    role: Literal["training", "test"]
+    role: Literal["training", "validation", "test"]
     reference: PartRef
     dataset: Dataset
     version: DatasetVersion
@@ -110,10 +110,11 @@ def read_rows(session: Session, pipeline_id: UUID) -> Rows:
 
 def _parts(session: Session, spec: PipelineSpec) -> list[PartRows]:
     training = _part(session, "training pairs", "training", spec.pairs)
-    return [training, *(_part(session, test.name, "test", test.pairs) for test in spec.tests)]
+    validation = [_part(session, "validation pairs", "validation", spec.validation)] if spec.validation else []
+    return [training, *validation, *(_part(session, test.name, "test", test.pairs) for test in spec.tests)]
 
 
-def _part(session: Session, name: str, role: Literal["training", "test"], reference: PartRef) -> PartRows:
+def _part(session: Session, name: str, role: Literal["training", "validation", "test"], reference: PartRef) -> PartRows:
     pairs = pairs_of(session, reference)
     version = _known(session, DatasetVersion, reference.version_id)
     return PartRows(name, role, reference, _known(session, Dataset, version.dataset_id), version, pairs)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from segsmith_evaluator.report.facts import (
+    DifferenceFacts,
     Estimate,
     EvaluationFacts,
     Facts,
@@ -20,12 +21,18 @@ METRIC_NAMES = {
     "dice_dataset": "Dice, pooled",
     "iou_dataset": "IoU, pooled",
     "dice_soft_paper": "soft Dice, published",
+    "dice_lesion": "Dice, pictures with a lesion",
+    "iou_lesion": "IoU, pictures with a lesion",
+    "false_positives": "false positives",
 }
 METRIC_NOTES = {
     "dice": "threshold .5, mean over images; empty truth and empty prediction count 1",
     "iou": "threshold .5, mean over images; empty truth and empty prediction count 1",
     "dice_dataset": "threshold .5, all pixels of the test set pooled",
     "iou_dataset": "threshold .5, all pixels of the test set pooled",
+    "dice_lesion": "threshold .5, mean over the pictures that hold a lesion",
+    "iou_lesion": "threshold .5, mean over the pictures that hold a lesion",
+    "false_positives": "share of the pictures without a lesion in which one is predicted",
     "dice_soft_paper": "on probabilities, as the paper's “Dice score”; not comparable with Dice",
 }
 
@@ -152,18 +159,41 @@ def summary(facts: Facts) -> list[str]:
 
 
 def verdict(study: SegmentationFacts, test: str) -> str:
-    """Whether adding synthetic pairs helped on this test set, judged seed by seed against the reference arm."""
+    """What synthetic pairs changed on this test set: each arm against that of as many real pairs alone, by seed."""
     differences = [d for d in study.differences if d.test == test and d.metric == MAIN_METRIC]
     if not differences:
         return ""
-    reference = differences[0].reference
-    shown = [d for d in differences if d.estimate.excludes_zero]
     if any(d.estimate.n < 2 for d in differences):
-        return f"With one seed no difference from “{reference}” can be told from chance on {test}."
+        return f"With one seed no difference between arms can be told from chance on {test}."
+    shown = [d for d in differences if d.estimate.excludes_zero]
     if not shown:
-        return f"On {test} no arm's IoU differs from “{reference}” by more than the seeds differ among themselves."
-    parts = [f"“{d.arm}” by {signed(d.estimate.value)} (95 % {interval(d.estimate)})" for d in shown]
-    return f"On {test} the IoU differs from that of “{reference}”: {listed(parts)}, over {shown[0].estimate.n} seeds."
+        return (
+            f"On {test} no arm's IoU differs from that of as many real pairs alone by more than the seeds differ among "
+            "themselves."
+        )
+    parts = [_compared(d) for d in shown]
+    return f"On {test} the IoU differs: {listed(parts)}, over {shown[0].estimate.n} seeds."
+
+
+def _compared(difference: DifferenceFacts) -> str:
+    """`“16 + Diff-3” is better than “16 real” by +.031 (95 % .010 to .052)`."""
+    estimate = difference.estimate
+    word = "better" if estimate.value > 0 else "worse"
+    return (
+        f"“{difference.arm}” is {word} than “{difference.reference}” by {signed(estimate.value)} "
+        f"(95 % {interval(estimate)})"
+    )
+
+
+def resolution(facts: Facts) -> str:
+    """At which side the arms are scored, and at which the synthetic pictures were drawn."""
+    study = facts.segmentation
+    side_px = study.parameters.get("side_px") if study else None
+    if side_px is None:
+        return ""
+    drawn = sorted({int(model.preset["network"]["side_px"]) for model in facts.models})
+    text = f"Every arm trains, validates and is scored at {side_px} × {side_px} px"
+    return f"{text}; synthetic pictures are drawn at {listed(f'{side} px' for side in drawn)}." if drawn else f"{text}."
 
 
 def _trained(facts: Facts) -> str:
@@ -194,8 +224,12 @@ def _made(item: SetFacts) -> str:
 def _looks(item: EvaluationFacts) -> str:
     metrics = item.metrics
     text = f"{item.label} lies at FID {distance(metrics.fid.value)} from the training pairs"
-    if metrics.floor_fid is not None:
-        text += f", real pairs from each other at {distance(metrics.floor_fid.value)}"
+    halves, matched = metrics.real_halves_fid, metrics.matched_fid
+    if halves is not None and matched is not None:
+        text += (
+            f"; {halves.n} of it lie at {distance(matched.value)} from a half of them, the other half at "
+            f"{distance(halves.value)}"
+        )
     return text + (" (stand-in features)." if metrics.stand_in else ".")
 
 
@@ -240,14 +274,17 @@ def _study(study: SegmentationFacts) -> list[str]:
 
 
 def _overall(study: SegmentationFacts) -> str:
-    """One sentence over all test sets: which differences from the reference arm go beyond the spread of seeds."""
+    """One sentence over all test sets: which differences go beyond the spread of seeds."""
     differences = [d for d in study.differences if d.metric == MAIN_METRIC]
     if not differences:
         return ""
-    reference = differences[0].reference
     if any(d.estimate.n < 2 for d in differences):
-        return f"With one seed no difference from “{reference}” can be told from chance."
-    shown = [f"“{d.arm}” {signed(d.estimate.value)} on {d.test}" for d in differences if d.estimate.excludes_zero]
+        return "With one seed no difference between arms can be told from chance."
+    shown = [
+        f"“{d.arm}” {signed(d.estimate.value)} against “{d.reference}” on {d.test}"
+        for d in differences
+        if d.estimate.excludes_zero
+    ]
     if not shown:
-        return f"No arm differs from “{reference}” by more than the seeds differ among themselves."
-    return f"Beyond the spread of seeds, compared with “{reference}”: {listed(shown)}."
+        return "No arm differs from that of as many real pairs alone by more than the seeds differ among themselves."
+    return f"Beyond the spread of seeds, each against as many real pairs alone: {listed(shown)}."

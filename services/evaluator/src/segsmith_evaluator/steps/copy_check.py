@@ -51,7 +51,6 @@ class CopyCheckInputs:
     sample_regions: BoolArray
     training: Sequence[Pair]
     training_squares: ByteArray
-    held_out_squares: ByteArray
     sampling: SamplingSpec
 
 
@@ -66,7 +65,6 @@ def checked_set(
     """Check the samples of one set against the training pairs. Raises Interrupted."""
     samples = Pictures(images_of(inputs.sample_squares), inputs.sample_regions)
     training = _real_pictures(inputs.training_squares, inputs.sampling)
-    held_out = _real_pictures(inputs.held_out_squares, inputs.sampling)
     place_of = {pair.id: place for place, pair in enumerate(inputs.training)}
     check = check_copies(
         samples,
@@ -74,7 +72,6 @@ def checked_set(
         training,
         extractor,
         groups=[pair.near_duplicate_group for pair in inputs.training],
-        held_out=held_out,
         on_step=on_step,
     )
     training_names = [pair.name for pair in inputs.training]
@@ -124,7 +121,6 @@ def findings_of(
         copies_of_own_source=share_figure(check.of_own_source),
         copies_of_others=share_figure(check.whole_copies | (check.region_copies & ~check.of_own_source)),
         false_alarms=check.false_alarms,
-        false_alarms_of="held-out pictures" if limits.whole.n_held_out else "training pictures",
         authentic=check.authentic,
         authentic_region=check.authentic_region,
         flagged=tuple(pairs[place] for place in order if flagged[place]),
@@ -178,9 +174,7 @@ def _calibration(check: CopyCheck) -> str:
         f"{LIKENESS_CAP}: {whole.n_training} training pictures, each against the others less its near-duplicates "
         f"({region.n_training} by region)"
     )
-    if whole.n_held_out:
-        return f"{text}, and {whole.n_held_out} held-out ones against all ({region.n_held_out} by region)."
-    return f"{text}. There were no held-out pictures."
+    return f"{text}."
 
 
 def _notes(check: CopyCheck, *, stand_in: bool, dropped: bool) -> Iterator[str]:
@@ -196,11 +190,10 @@ def _notes(check: CopyCheck, *, stand_in: bool, dropped: bool) -> Iterator[str]:
     if check.regions_compared < count:
         yield f"The regions of {count - check.regions_compared} samples are too small to compare."
     for what, limit in (("whole pictures", check.limits.whole), ("regions", check.limits.region)):
-        highest = max(limit.training_quantile or 0, limit.held_out_quantile or 0)
-        if highest > LIKENESS_CAP:
+        if limit.training_quantile is not None and limit.training_quantile > LIKENESS_CAP:
             yield (
-                f"Real {what} resemble each other up to {highest:.2f}, but the threshold is held at {LIKENESS_CAP} so "
-                "that copies are found: more of what is flagged is chance. Are near-duplicates among the pairs?"
+                f"Real {what} resemble each other up to {limit.training_quantile:.2f}, but the threshold is held at "
+                f"{LIKENESS_CAP} so that copies are found: more of what is flagged is chance. Are near-duplicates among the pairs?"
             )
     if stand_in:
         yield "AuthPct rests on stand-in features. Likeness, thresholds and near-copies need no features."

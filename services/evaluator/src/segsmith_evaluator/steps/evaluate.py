@@ -1,4 +1,4 @@
-"""The evaluate job: one synthetic set against the real pairs it was drawn from, and real against held-out real."""
+"""The evaluate job: one synthetic set against the real pairs it was drawn from, and these against each other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from segsmith_shared.database.generations import (
     drawn_samples,
     leave_out,
     regions_by_source,
-    set_label,
     set_version_id,
 )
 from segsmith_shared.database.pairs import count_pairs, drawn_pairs
@@ -27,6 +26,7 @@ from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.pipeline import TooManyToDropFrom
 from segsmith_shared.plans.presets import SamplingSpec
 from segsmith_shared.plans.specs import EvaluateJobSpec
+from segsmith_shared.plans.synthetic_sets import sample_set_name
 from segsmith_shared.problems import NotFound
 from segsmith_shared.randomness import seed_for
 from segsmith_shared.storage.pair_arrays import images_of, read_squares
@@ -37,13 +37,12 @@ from segsmith_shared.vision.features import FeatureExtractor, Interrupted, Remem
 class StoredSets:
     """The rows an evaluation reads, and the version the set was closed as.
 
-    Of larger sets than the evaluation takes whole, `real`, `held_out` and `samples` are drawn; the counts are of all.
+    Of larger sets than the evaluation takes whole, `real` and `samples` are drawn; the counts are of all.
     """
 
     generation: Generation
     version_id: UUID
     real: list[Pair]
-    held_out: list[Pair]
     samples: list[Sample]
     classes: int
     real_count: int
@@ -73,7 +72,7 @@ def run(context: StepContext) -> Outcome:
             f"{len(stored.samples):,} and {len(stored.real):,} would be checked.",
             hint="Evaluate without drop_near_copies, raise largest_whole_set, or make smaller sets.",
         )
-    label = set_label(stored.generation.recipe, spec.sample_index)
+    label = sample_set_name(stored.generation.recipe, spec.sample_index)
     extractor = extractor_for(context.engine, context.objects, allow_stand_in=spec.allow_stand_ins)
     sums = Sums.stored(context.objects, context.slice_state, extractor.digest)
     if not stored.are_whole and not _walk(context, spec, stored, extractor).sum_up(sums):
@@ -84,7 +83,7 @@ def run(context: StepContext) -> Outcome:
     except Interrupted:
         return Stopped(state=sums.store(context.objects, extractor.digest) if sums.moments else {})
     if not stored.are_whole:
-        metrics = of_all_pictures(metrics, sums.whole_sets(halved=not stored.held_out))
+        metrics = of_all_pictures(metrics, sums.whole_sets())
     row = Evaluation(
         job_id=context.job_id,
         real_version_id=spec.pairs.version_id,
@@ -131,7 +130,6 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
         generation,
         version_id,
         real=drawn_pairs(session, spec.pairs, most, seed, first=sources),
-        held_out=drawn_pairs(session, spec.tests[0].pairs, most, seed) if spec.tests else [],
         samples=samples,
         classes=classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names),
         real_count=count_pairs(session, spec.pairs),
@@ -147,9 +145,9 @@ def _walk(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, extra
 def _measured(
     context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, label: str, extractor: FeatureExtractor
 ) -> tuple[SetMetrics, CheckedSet]:
-    real, synthetic, held_out = (
+    real, synthetic = (
         read_squares(context.objects, pairs, stored.side_px, spec.geometry, stored.classes)
-        for pairs in (stored.real, stored.samples, stored.held_out)
+        for pairs in (stored.real, stored.samples)
     )
     regions = read_regions(context.objects, [sample.region_digest for sample in stored.samples], stored.side_px)
 
@@ -164,14 +162,14 @@ def _measured(
         seed=spec.seed,
         real_regions=_regions_of_sources(context, spec, stored),
         synthetic_regions=regions,
-        held_out=images_of(held_out) if len(held_out) else None,
+        groups=[pair.near_duplicate_group for pair in stored.real],
         options=MetricOptions(
             ms_ssim_pairs=spec.evaluation.ms_ssim_pairs, bootstrap_samples=spec.evaluation.bootstrap_samples
         ),
         on_step=on_step,
     )
     sampling = SamplingSpec.model_validate(stored.generation.spec["preset"]["sampling"])
-    inputs = CopyCheckInputs(stored.samples, synthetic, regions, stored.real, real, held_out, sampling)
+    inputs = CopyCheckInputs(stored.samples, synthetic, regions, stored.real, real, sampling)
     checked = checked_set(inputs, label, extractor, dropped=spec.drop_near_copies, on_step=on_step)
     return metrics.model_copy(update={"memorisation": checked.findings}), checked
 

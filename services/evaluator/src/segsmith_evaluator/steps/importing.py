@@ -21,11 +21,12 @@ from pydantic import ValidationError
 from sqlalchemy import func
 from sqlmodel import Session, select
 
-from segsmith_shared.database.tables import Artifact, Dataset, DatasetVersion, Pair, Upload, UploadPart
+from segsmith_shared.database.tables import Artifact, Dataset, DatasetVersion, Pair, PairFingerprint, Upload, UploadPart
 from segsmith_shared.jobs.context import Finished, Outcome, StepContext, Stopped
 from segsmith_shared.pairs.archives import Extraction, extract_archive
 from segsmith_shared.pairs.checking import CheckedPair, CheckOptions, Finding, ImportReport, check_folder
 from segsmith_shared.pairs.contact_sheet import sheet
+from segsmith_shared.pairs.near_duplicates import Look
 from segsmith_shared.plans.specs import ImportSpec
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.storage.objects import ObjectStore
@@ -107,6 +108,7 @@ class _StoredPair:
 
     name: str
     columns: dict[str, Any]
+    look: Look
 
 
 @dataclass
@@ -146,6 +148,7 @@ class _Storing:
                 "lesion_fraction": pair.read.lesion_fraction,
                 "lesion_count": pair.read.lesion_count,
             },
+            pair.read.look,
         )
 
     def __enter__(self) -> Self:
@@ -236,21 +239,27 @@ def _finished(
         )
         for position, pair in enumerate(stored)
     ]
+    fingerprints = [
+        PairFingerprint(pair_id=row.id, hash_bytes=pair.look.hash_bytes, colour_print=pair.look.colour_print)
+        for row, pair in zip(rows, stored, strict=True)
+    ]
     return Finished(
         outputs={"version_id": str(made.id), "pair_count": len(rows)},
         artifacts=artifacts,
-        in_transaction=lambda session: _write(session, made, rows),
+        in_transaction=lambda session: _write(session, made, rows, fingerprints),
     )
 
 
-def _write(session: Session, made: DatasetVersion, rows: list[Pair]) -> None:
-    """Version and pairs, numbered after the last; the dataset's row is locked so that two imports take turns."""
+def _write(session: Session, made: DatasetVersion, rows: list[Pair], fingerprints: list[PairFingerprint]) -> None:
+    """Version, pairs and fingerprints, numbered after the last; the dataset's row is locked: two imports take turns."""
     session.exec(select(Dataset.id).where(Dataset.id == made.dataset_id).with_for_update()).one()
     last = select(func.coalesce(func.max(DatasetVersion.number), 0)).where(DatasetVersion.dataset_id == made.dataset_id)
     made.number = session.exec(last).one() + 1
     session.add(made)
     session.flush()  # pairs refer to it
     session.add_all(rows)
+    session.flush()  # fingerprints refer to them
+    session.add_all(fingerprints)
 
 
 def _digest(stored: Iterable[_StoredPair]) -> str:

@@ -25,7 +25,6 @@ SHARD_PICTURES = 500
 
 Side = Literal["real", "synthetic"]
 SIDES: tuple[Side, ...] = ("real", "synthetic")
-HALVES = ("even real", "odd real")
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,13 @@ class Sums:
         """How many pictures are summed up."""
         return sum(self.moments[side].count for side in SIDES if side in self.moments)
 
-    def whole_sets(self, *, halved: bool) -> WholeSets:
-        """What an evaluation needs of both sides, once both were walked; `halved` with the real ones' two halves."""
+    def whole_sets(self) -> WholeSets:
+        """What an evaluation needs of both sides, once both were walked."""
         return WholeSets(
             self.moments["real"],
             self.moments["synthetic"],
             self.moments.get("real regions"),
             self.moments.get("synthetic regions"),
-            (self.moments[HALVES[0]], self.moments[HALVES[1]]) if halved else None,
         )
 
     def store(self, objects: ObjectStore, extractor_digest: str) -> dict[str, object]:
@@ -120,11 +118,6 @@ class Walk:
     def _add(self, sums: Sums, side: Side, shard: Shard) -> None:
         images = images_of(read_squares(self.context.objects, shard.pictures, self.side_px, self.spec.geometry))
         features = self.extractor.features(images)
-        if side == "real":
-            before = sums.moments["real"].count if "real" in sums.moments else 0
-            for first, half in enumerate(HALVES):  # every other picture of all, however few a shard holds
-                if len(part := features[(first + before) % 2 :: 2]):
-                    sums.add(half, Moments.of(part))
         sums.add(side, Moments.of(features))
         regions = read_regions(self.context.objects, shard.region_digests, self.side_px)
         crops = region_crops(images, regions, self.crop_side_px)

@@ -9,7 +9,15 @@ import torch
 from segsmith_shared.pairs.splits import Member, split_by_fractions
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_worker.segmentation import scores, training
-from segsmith_worker.segmentation.arms import Images, Labels, Pairs, SegmentationData, prepare_arm
+from segsmith_worker.segmentation.arms import (
+    Images,
+    Labels,
+    Pairs,
+    SegmentationData,
+    TooFewSources,
+    chosen_pairs,
+    prepare_arm,
+)
 
 
 @dataclass(frozen=True)
@@ -40,22 +48,20 @@ def judge_data(
 
     `members` are the pairs of `real`, in its order. Raises TooFewSources where the other folds hold one group only.
     """
-    places = [place for place, name in enumerate(real.names) if fold_of[name] != fold]
-    taught = Pairs(
-        real.images[places],
-        real.labels[places],
-        [_look_of(members[place]) for place in places],
-        [real.names[place] for place in places],
+    others = [members[place] for place, name in enumerate(real.names) if fold_of[name] != fold]
+    groups = {member.group if member.group is not None else member.name for member in others}
+    if len(groups) < 2:
+        raise TooFewSources(
+            f"The other folds hold {len(others)} pairs in one group; a judge needs two, to train and to validate with.",
+            hint="Give more pairs, or fewer folds.",
+        )
+    share = spec.validation_fraction
+    division = split_by_fractions(others, {"train": 1 - share, "validation": share}, seed)
+    place_of = {name: place for place, name in enumerate(real.names)}
+    taught, validation = (
+        chosen_pairs(real, [place_of[name] for name in division.parts[part]]) for part in ("train", "validation")
     )
-    return prepare_arm(
-        taught,
-        [],
-        use_real=True,
-        real_limit=None,
-        policy="pool",
-        validation_fraction=spec.validation_fraction,
-        seed=seed,
-    )
+    return prepare_arm(taught, [], validation, use_real=True, real_limit=None, policy="pool", seed=seed)
 
 
 def agreement_of(
@@ -68,13 +74,9 @@ def agreement_of(
     """How the network's segmentation of uint8 (n, H, W, 3) agrees with class maps (n, H, W). Raises Interrupted."""
     probabilities = training.predict(network, images, spec, on_step)
     drawn, classes = scores.class_maps(probabilities), probabilities.shape[1]
+    counted = scores.where_known(drawn, labels)
     dice, iou = (
-        scores.over_classes(measure, drawn, labels, classes)
+        scores.over_classes(measure, counted, labels, classes)
         for measure in (scores.dice_per_image, scores.iou_per_image)
     )
     return Agreement(drawn, dice, iou)
-
-
-def _look_of(member: Member) -> str:
-    """What must not be on both sides of a split: a pair, or all its near-duplicates."""
-    return member.name if member.group is None else f"group {member.group} of near-duplicates"

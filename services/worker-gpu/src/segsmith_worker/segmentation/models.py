@@ -6,6 +6,7 @@ import segmentation_models_pytorch
 import torch
 from torch import Tensor, nn
 
+from segsmith_shared.pairs.pair import IGNORE
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.problems import InvalidInput
 from segsmith_worker.randomness import generator_for
@@ -57,10 +58,14 @@ def normalise(images: Tensor, spec: SegmentationSpec) -> Tensor:
 
 
 def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """1 − (2 Σpg + 1)/(Σp + Σg + 1) over the whole batch, the mean of all classes; (n, 1 + F, H, W), maps (n, H, W)."""
+    """1 − (2 Σpg + 1)/(Σp + Σg + 1) over the whole batch, the mean of all classes; (n, 1 + F, H, W), maps (n, H, W).
+
+    Pixels labelled IGNORE count on neither side.
+    """
     losses = []
+    known = (labels != IGNORE).to(probabilities.dtype)
     for number in range(1, probabilities.shape[1]):
-        predicted, truth = probabilities[:, number], (labels == number).to(probabilities.dtype)
+        predicted, truth = probabilities[:, number] * known, (labels == number).to(probabilities.dtype)
         losses.append(1 - (2 * (predicted * truth).sum() + 1) / (predicted.sum() + truth.sum() + 1))
     return torch.stack(losses).mean()
 

@@ -1,19 +1,47 @@
-"""Dice and IoU, each under the name of what it averages: published tables mix them (science §7)."""
+"""Dice and IoU, each under the name of what it averages: published tables mix them (science §7).
+
+Three rules hold everywhere. Pixels labelled IGNORE count on neither side. A picture without a lesion scores 1 where
+nothing is predicted and 0 otherwise; such pictures are counted, with the share of them that got a false positive. A
+picture whose lesion vanished when the label was reduced to the scored side is left out, and counted.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segsmith_shared.pairs.pair import IGNORE
+from segsmith_shared.problems import InvalidInput
 
 Probabilities = NDArray[np.float32]
 ClassMaps = NDArray[np.uint8]
 Labels = NDArray[np.bool_]
 PerImage = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Measure = Callable[[Labels, Labels], PerImage]
 """Of predictions and labels of one class, bool (n, H, W): a value of each image."""
 
 _FIGURES = ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")
+
+
+class NothingToScore(InvalidInput):
+    """No picture of a test set can be scored."""
+
+    title = "The test set cannot be scored"
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Of pictures without a lesion: how many there are, and the share in which a lesion is predicted all the same.
+
+    `dice` and `iou` are the means over the other pictures, 0 where there are none.
+    """
+
+    count: int
+    false_positive_share: float
+    dice: float
+    iou: float
 
 
 @dataclass(frozen=True)
@@ -33,20 +61,78 @@ class Scores:
     per_image_dice: PerImage
     per_image_iou: PerImage
     of_class: Mapping[str, "Scores"] = field(default_factory=dict)
+    negatives: Negatives | None = None
+    vanished: int = 0
 
     def figures(self) -> dict[str, float]:
-        """The averages alone, by name; Dice and IoU of a class as `dice[name]` and `iou[name]`."""
+        """The averages alone, by name; Dice and IoU of a class as `dice[name]` and `iou[name]`.
+
+        Where there are pictures without a lesion, also their number, the share of false positives among them, and
+        `dice_lesion` and `iou_lesion` over the others. `vanished` where lesions were too small for the scored side.
+        """
         figures = {name: float(getattr(self, name)) for name in _FIGURES}
         for name, scores in self.of_class.items():
             figures |= {f"dice[{name}]": scores.dice, f"iou[{name}]": scores.iou}
-        return figures
+        if self.negatives is not None:
+            figures |= {
+                "negatives": float(self.negatives.count),
+                "false_positives": self.negatives.false_positive_share,
+                "dice_lesion": self.negatives.dice,
+                "iou_lesion": self.negatives.iou,
+            }
+        return figures | ({"vanished": float(self.vanished)} if self.vanished else {})
 
 
-def score(probabilities: Probabilities, labels: ClassMaps, class_names: Sequence[str] = ()) -> Scores:
+def score(
+    probabilities: Probabilities,
+    labels: ClassMaps,
+    class_names: Sequence[str] = (),
+    *,
+    had_lesion: Flags | None = None,
+) -> Scores:
     """All scores of probabilities of the classes (n, F, H, W) in 0…1 against class maps uint8 (n, H, W).
 
-    Of one class every image counts. Of several, each class is scored on the images that hold it or are predicted to.
+    `had_lesion` (n,) says which labels held a lesion in their own size: those that hold none here are left out. Of one
+    class every other image counts. Of several, each class is scored on the images that hold it or are predicted to.
+    Raises NothingToScore.
     """
+    has_lesion = lesions_in(labels)
+    scored = has_lesion | ~had_lesion if had_lesion is not None else np.ones_like(has_lesion)
+    if not scored.any():
+        side_px = labels.shape[1]
+        raise NothingToScore(
+            f"None of {len(labels)} pictures holds a lesion that is left at {side_px} × {side_px} px.",
+            hint="Choose a segmentation preset of a larger side.",
+        )
+    labels, has_lesion = labels[scored], has_lesion[scored]
+    probabilities = np.where((labels == IGNORE)[:, None], np.float32(0), probabilities[scored])
+    scores = _scored(probabilities, labels, class_names)
+    return replace(scores, negatives=_negatives(scores, probabilities, has_lesion), vanished=int((~scored).sum()))
+
+
+def lesions_in(labels: ClassMaps) -> Flags:
+    """Which class maps (n, H, W) show any class: (n,)."""
+    return np.asarray(((labels > 0) & (labels != IGNORE)).any(axis=(1, 2)))
+
+
+def where_known(predictions: ClassMaps, labels: ClassMaps) -> ClassMaps:
+    """The predictions (n, H, W) with background where the label is unknown, so that neither side counts there."""
+    return np.where(labels == IGNORE, np.uint8(0), predictions)
+
+
+def _negatives(scores: Scores, probabilities: Probabilities, has_lesion: Flags) -> Negatives | None:
+    """None where every picture has a lesion."""
+    if has_lesion.all():
+        return None
+    predicted = lesions_in(class_maps(probabilities))
+    of_lesions = [
+        float(values[has_lesion].mean()) if has_lesion.any() else 0.0
+        for values in (scores.per_image_dice, scores.per_image_iou)
+    ]
+    return Negatives(int((~has_lesion).sum()), float(predicted[~has_lesion].mean()), *of_lesions)
+
+
+def _scored(probabilities: Probabilities, labels: ClassMaps, class_names: Sequence[str]) -> Scores:
     predictions, classes = class_maps(probabilities), probabilities.shape[1]
     if classes == 1:
         return _score_of_class(probabilities[:, 0], predictions == 1, labels == 1)
@@ -61,7 +147,11 @@ def score(probabilities: Probabilities, labels: ClassMaps, class_names: Sequence
     }
     return Scores(
         images=len(labels),
-        **means,
+        dice=means["dice"],
+        iou=means["iou"],
+        dice_dataset=means["dice_dataset"],
+        iou_dataset=means["iou_dataset"],
+        dice_soft_paper=means["dice_soft_paper"],
         per_image_dice=over_classes(dice_per_image, predictions, labels, classes),
         per_image_iou=over_classes(iou_per_image, predictions, labels, classes),
         of_class=of_class,

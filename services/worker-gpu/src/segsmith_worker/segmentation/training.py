@@ -184,9 +184,14 @@ def learning_rate(step: int, spec: SegmentationSpec) -> float:
 
 
 def row_at(position: int, data: SegmentationData, seed: int) -> int:
-    """Which pair is shown at this position of the training: epochs are seeded shuffles of the draws, end to end."""
+    """Which pair is shown at this position of the training: epochs are seeded shuffles of the draws, end to end.
+
+    A draw's turn in an epoch is decided by its slot, so that a missing one leaves the others in their order.
+    """
     epoch, place = divmod(position, len(data.draws))
-    order: NDArray[np.int64] = numpy_generator_for(seed, "segmentation-epoch", epoch).permutation(len(data.draws))
+    slots = np.array([draw.slot for draw in data.draws])
+    turns = numpy_generator_for(seed, "segmentation-epoch", epoch).random(int(slots.max()) + 1)
+    order = np.argsort(turns[slots], kind="stable")
     draw = data.draws[int(order[place])]
     if len(draw.rows) == 1:
         return int(draw.rows[0])
@@ -235,7 +240,8 @@ def _is_validated(step: int, spec: SegmentationSpec) -> bool:
 
 
 def _validate(state: SegmentationState, data: SegmentationData, spec: SegmentationSpec) -> float:
-    predictions = scores.class_maps(predict(state.network, data.validation_images, spec))
+    drawn = scores.class_maps(predict(state.network, data.validation_images, spec))
+    predictions = scores.where_known(drawn, data.validation_labels)
     value = scores.mean_iou(predictions, data.validation_labels, state.classes)
     state.validations.append((state.step, value))
     if value > state.best_iou:

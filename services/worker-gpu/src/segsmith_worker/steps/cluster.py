@@ -1,6 +1,7 @@
 """The cluster job: divide a version's pairs, show the clusters, and add one train job per cluster and recipe."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -15,6 +16,8 @@ from segsmith_shared.jobs.context import Finished, FollowUp, Outcome, StepContex
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.contact_sheet import overlay, sheet
 from segsmith_shared.pairs.pair import ByteArray
+from segsmith_shared.plans.budget import with_images
+from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import ClusterJobSpec, TrainingOrder, TrainJobSpec
 from segsmith_shared.storage.pair_arrays import read_pairs
 from segsmith_shared.vision.features import FeatureExtractor, Interrupted, describe_extractor, extractor_for
@@ -124,10 +127,10 @@ def _train_jobs(
                     pairs=spec.pairs,
                     geometry=spec.geometry,
                     recipe=order.recipe,
-                    preset=order.preset,
+                    preset=_preset_of(order, len(result.sizes)),
                     seed=spec.seed,
                     torch_threads=spec.torch_threads,
-                    clustering_id=clustering_id,
+                    clustering_id=clustering_id if order.conditioned or not order.together else None,
                     cluster=index,
                     warm_start_job_id=order.warm_start_job_id,
                 ).model_dump(mode="json"),
@@ -140,7 +143,18 @@ def _train_jobs(
     ]
 
 
+def _preset_of(order: TrainingOrder, clusters: int) -> dict[str, Any]:
+    """The order's preset; of one network for all clusters, with as many images as theirs would see together."""
+    if order.pooled is None:
+        return order.preset
+    preset = Preset.model_validate(order.preset)
+    training = with_images(preset.training, order.pooled.of(clusters))
+    return preset.model_copy(update={"training": training}).model_dump(mode="json")
+
+
 def _training_name(order: TrainingOrder, cluster: int | None, count: int) -> str:
+    if cluster is None and not order.conditioned:
+        return f"train {order.recipe}"
     if cluster is None:
-        return f"train {order.recipe}, told one of {count} clusters"
+        return f"train {order.recipe}, conditioned on {count} clusters"
     return f"train {order.recipe}, cluster {cluster + 1} of {count}"

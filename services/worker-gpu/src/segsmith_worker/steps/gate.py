@@ -11,7 +11,6 @@ from segsmith_shared.database.among import among
 from segsmith_shared.database.generations import (
     accepted_samples,
     leave_out,
-    set_label,
     set_version_id,
     store_agreements,
 )
@@ -29,6 +28,7 @@ from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.pair import ByteArray
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.specs import GateJobSpec
+from segsmith_shared.plans.synthetic_sets import sample_set_name
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.storage import checkpoints
 from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, read_squares
@@ -116,7 +116,7 @@ def _stored_set(session: Session, job: GateJobSpec) -> StoredSet:
     generation = session.get(Generation, job.generation_id)
     if generation is None:
         raise NotFound(f"There is no generation {job.generation_id}.")
-    label = set_label(generation.recipe, job.sample_index)
+    label = sample_set_name(generation.recipe, job.sample_index)
     version_id = set_version_id(generation, job.sample_index)
     samples = accepted_samples(session, generation.id, job.sample_index)
     if not samples:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sqlmodel import Session, col, select
 
 from segsmith_shared.database.pairs import class_names_of, pairs_of
@@ -14,6 +15,7 @@ from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.segmentation import SegmentationSpec
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import SegmentJobSpec
+from segsmith_shared.problems import Conflict
 from segsmith_shared.storage import checkpoints
 from segsmith_shared.storage.pair_arrays import class_maps_of, images_of, read_squares
 from segsmith_shared.vision.features import Interrupted
@@ -25,12 +27,13 @@ from segsmith_worker.steps.segmentation_state import EncoderFacts, begun
 
 @dataclass(frozen=True)
 class StoredArm:
-    """The rows an arm reads: real pairs, and per set its accepted samples with the names of their sources.
+    """The rows an arm reads: real pairs to train on and to validate with, per set its samples and their sources.
 
     All have the classes of the real pairs; no name where there is only one.
     """
 
     real: Sequence[StoredPair]
+    validation: Sequence[StoredPair]
     sets: dict[str, list[tuple[Sample, str]]]
     tests: dict[str, list[StoredPair]]
     class_names: list[str]
@@ -76,28 +79,35 @@ def _stored_arm(session: Session, job: SegmentJobSpec) -> StoredArm:
         )
         sets[label] = [(sample, name) for sample, name in session.exec(query)]
     tests = {test.name: pairs_of(session, test.pairs) for test in job.tests}
-    return StoredArm(pairs_of(session, job.pairs), sets, tests, class_names_of(session, job.pairs))
+    if job.validation is None:
+        raise Conflict(
+            "The job names no validation pairs: it was submitted to an older version.", hint="Submit it again."
+        )
+    validation = pairs_of(session, job.validation)
+    return StoredArm(pairs_of(session, job.pairs), validation, sets, tests, class_names_of(session, job.pairs))
 
 
 def _arm_data(
     context: StepContext, job: SegmentJobSpec, spec: SegmentationSpec, stored: StoredArm
 ) -> tuple[SegmentationData, dict[str, Any]]:
-    names = [pair.name for pair in stored.real]
-    squares = read_squares(context.objects, stored.real, spec.side_px, job.geometry, stored.classes)
-    real = Pairs(images_of(squares), class_maps_of(squares), names, names)
+    def read(rows: Sequence[StoredPair | Sample], sources: Sequence[str], names: Sequence[str]) -> Pairs:
+        squares = read_squares(context.objects, rows, spec.side_px, job.geometry, stored.classes)
+        return Pairs(images_of(squares), class_maps_of(squares), sources, names)
+
+    real, validation = (
+        read(rows, [row.name for row in rows], [row.name for row in rows]) for rows in (stored.real, stored.validation)
+    )
     sets = []
     for label, samples in stored.sets.items():
-        rows, sources = [sample for sample, _ in samples], [name for _, name in samples]
-        squares = read_squares(context.objects, rows, spec.side_px, job.geometry, stored.classes)
-        own_names = [f"{label}/{source}" for source in sources]
-        sets.append(Pairs(images_of(squares), class_maps_of(squares), sources, own_names))
+        sources = [name for _, name in samples]
+        sets.append(read([sample for sample, _ in samples], sources, [f"{label}/{source}" for source in sources]))
     return prepare_arm(
         real,
         sets,
+        validation,
         use_real=job.arm.real,
         real_limit=job.arm.real_limit,
         policy=job.policy,
-        validation_fraction=spec.validation_fraction,
         seed=job.seed,
     )
 
@@ -130,7 +140,9 @@ def _scores(
         probabilities = training.predict(
             network, images_of(squares), spec, on_step=lambda *_: context.stop_requested() is not None
         )
-        scores[name] = score(probabilities, class_maps_of(squares), stored.class_names).figures()
+        had_lesion = np.array([pair.lesion_fraction > 0 for pair in pairs])
+        scored = score(probabilities, class_maps_of(squares), stored.class_names, had_lesion=had_lesion)
+        scores[name] = scored.figures()
     return scores
 
 

@@ -1,7 +1,7 @@
 """One SQLModel file per noun; importing this package registers every table."""
 
 from segsmith_shared.database.tables.access import ApiKey, IdempotencyRecord
-from segsmith_shared.database.tables.dataset import Dataset, DatasetVersion, Origin, Pair, Split
+from segsmith_shared.database.tables.dataset import Dataset, DatasetVersion, Origin, Pair, PairFingerprint, Split
 from segsmith_shared.database.tables.job import (
     Artifact,
     Event,
@@ -44,6 +44,7 @@ __all__ = [
     "Model",
     "Origin",
     "Pair",
+    "PairFingerprint",
     "Pipeline",
     "PretrainedFile",
     "Sample",

@@ -67,6 +67,19 @@ class Pair(SQLModel, table=True):
     near_duplicate_group: int | None = Field(default=None, description="pairs of one group must share a split")
 
 
+class PairFingerprint(SQLModel, table=True):
+    """What near-duplicates of a pair's image are found by, across versions (`pairs.near_duplicates.Look`).
+
+    Pairs that were imported before there was this table have none: only their exact copies are found.
+    """
+
+    __tablename__ = "pair_fingerprint"
+
+    pair_id: UUID = Field(primary_key=True, foreign_key="pair.id", ondelete="CASCADE")
+    hash_bytes: bytes = Field(description="64-bit hashes of the image in four orientations, little-endian")
+    colour_print: bytes = Field(description="16 × 16 RGB")
+
+
 class Split(SQLModel, table=True):
     """A named division of a version, e.g. train/test, kept whole by near-duplicate group."""
 
