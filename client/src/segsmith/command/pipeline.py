@@ -1,5 +1,6 @@
 """`segsmith pipeline` and `segsmith watch`: whole runs."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 from rich.console import Group
+from rich.text import Text
 
 from segsmith.command.invocation import Invocation, Shown, application, command
 from segsmith.command.job import job_table
@@ -105,7 +107,14 @@ def plan_in_words(plan: dict[str, Any]) -> Group:
     """The graph and the cost of a pipeline that has not run."""
     jobs = [(job["name"], job["kind"], job["queue"], _few(job["needs"])) for job in plan["jobs"]]
     cost = [(line["what"], *_amount(line["amount"], line["unit"])) for line in plan["cost"]]
-    return Group(table(("job", "kind", "queue", "after"), jobs), table(("cost", ">amount", ""), cost))
+    parts = [table(("job", "kind", "queue", "after"), jobs), table(("cost", ">amount", ""), cost)]
+    if notes := [*plan.get("notes", ()), *_differences(plan)]:
+        parts.append(Text("\n".join(f"- {note}" for note in notes)))
+    return Group(*parts)
+
+
+def _differences(plan: Mapping[str, Any]) -> list[str]:
+    return [f"otherwise than the authors' code: {each}" for each in plan.get("differs_from_authors", ())]
 
 
 def _few(names: list[str]) -> str:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from segsmith.problems import FolderNotFound
 from segsmith_shared.plans.budget import budget_of
-from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset, preset_named
-from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
+from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset, Procedure, preset_named
+from segsmith_shared.plans.segmentation import preset_at as segmentation_at
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset_named
 from segsmith_shared.plans.specs import (
     ArmSpec,
@@ -31,7 +31,6 @@ from segsmith_shared.problems import InvalidInput
 
 PAPER = "Paper"
 PAPER_PRESET = "paper-256-2023"
-PAPER_SEGMENTATION_PRESET = "paper-256"
 
 
 Redraw = Literal["lesion", "background", "full"]
@@ -76,8 +75,10 @@ class RunOptions:
     drop_near_copies: bool = False
     quality_gate: bool = False
     minimum_agreement_quantile: float | None = None
-    judge_preset: str = "tiny-cpu"
+    judge_preset: str | None = None
     label_classes: str | None = None
+    procedure: Procedure = "corrected"
+    validation_fraction: float = 0.2
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
@@ -99,6 +100,7 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             tests=tests,
             seed=options.seed,
             preset=options.preset,
+            procedure=options.procedure,
             clustering=_clustering(options),
             recipes=tuple(recipes),
             evaluation=options.evaluation,
@@ -222,16 +224,19 @@ def _quality_gate(options: RunOptions) -> QualityGateSpec | None:
         if quantile is not None:
             raise InvalidInput("--minimum-agreement-quantile is the quality gate's.", hint="Add --quality-gate.")
         return None
-    preset = segmentation_preset_named(options.judge_preset).preset
-    return QualityGateSpec(preset=preset, minimum_agreement_quantile=quantile)
+    preset, overrides = segmentation_at(preset_named(options.preset).network.side_px)
+    if options.judge_preset:
+        preset, overrides = segmentation_preset_named(options.judge_preset).preset, {}
+    return QualityGateSpec(preset=preset, overrides=overrides, minimum_agreement_quantile=quantile)
 
 
 def _segmentation(options: RunOptions) -> SegmentationStudySpec:
-    own_side_px = preset_named(options.preset).network.side_px
-    of_own_side = (spec.preset for spec in SEGMENTATION_PRESETS.values() if spec.side_px == own_side_px)
-    default = next(of_own_side, PAPER_SEGMENTATION_PRESET)
-    preset = segmentation_preset_named(options.segmentation_preset or default).preset
-    study = SegmentationStudySpec(preset=preset, seeds=options.seeds)
+    preset, overrides = segmentation_at(preset_named(options.preset).network.side_px)
+    if options.segmentation_preset:
+        preset, overrides = segmentation_preset_named(options.segmentation_preset).preset, {}
+    study = SegmentationStudySpec(
+        preset=preset, overrides=overrides, seeds=options.seeds, validation_fraction=options.validation_fraction
+    )
     if options.styling is None:
         return study
     styled = f"{styled_name(Recipe().name)}-1"

@@ -25,7 +25,7 @@ from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.pipeline import plan_pipeline
-from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.presets import Preset, Procedure
 from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import EvaluationSpec, NamedPart, PartRef, Strategy
 from segsmith_shared.problems import InvalidInput
@@ -47,6 +47,15 @@ def run(
     test_fraction: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share to hold out where no --test is given.")
     ] = 0.2,
+    validation_fraction: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=0.9, help="Share of the training pairs to set aside for validating segmentation models."
+        ),
+    ] = 0.2,
+    procedure: Annotated[
+        Procedure, typer.Option(help="corrected, or authors: every field as their code has it, as far as it can be.")
+    ] = "corrected",
     name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
     preset: Annotated[str, typer.Option(help="Size and compute: segsmith preset list.")] = "tiny-cpu",
     k: Annotated[int, typer.Option(min=1, help="Number of clusters, each with a model of its own.")] = 4,
@@ -88,7 +97,10 @@ def run(
         float | None,
         typer.Option(help="Drop samples that agree less than this quantile of real pairs, e.g. .05."),
     ] = None,
-    judge_preset: Annotated[str, typer.Option(help="Segmentation preset of the quality gate's judges.")] = "tiny-cpu",
+    judge_preset: Annotated[
+        str | None,
+        typer.Option(help="Segmentation preset of the quality gate's judges; of --preset's side unless given."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Jobs that share the drawing, for several workers.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each job; the server's unless given.")
@@ -136,6 +148,8 @@ def run(
         minimum_agreement_quantile=minimum_agreement_quantile,
         judge_preset=judge_preset,
         label_classes=classes,
+        procedure=procedure,
+        validation_fraction=validation_fraction,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)
@@ -173,6 +187,8 @@ def _plan(
     """The graph and the cost, from what an offline check of the folder accepts."""
     report = report_on(here, folder, ids, options.label_classes)
     sources = report.accepted if tests else round(report.accepted * (1 - test_fraction))
+    if tests or test_fraction:
+        sources = round(sources * (1 - options.validation_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
     named = [*options.models, *([options.start_from] if options.start_from else [])]
     models = {model_id: _stored_model(here, model_id) for model_id in named}

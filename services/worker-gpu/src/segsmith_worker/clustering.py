@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -138,6 +138,20 @@ def cluster(
         inertia=float(chosen.inertia_),
         library_versions={name: version(name) for name in ("scikit-learn", "numpy", "torch")},
     )
+
+
+def with_others(found: ClusteringResult, features: Features, clustered: NDArray[np.bool_]) -> ClusteringResult:
+    """A clustering of the rows `clustered` (n,) of features (n, d), extended to the others by the nearest centroid.
+
+    Centroids stay as they are; `sizes` count all.
+    """
+    if found.centroids is None:
+        raise ValueError("a clustering without centroids cannot be extended")
+    assignments = np.empty(len(features), np.int64)
+    assignments[clustered] = found.assignments
+    distances = np.linalg.norm(features[~clustered][:, None] - found.centroids[None], axis=2)
+    assignments[~clustered] = distances.argmin(axis=1)
+    return replace(found, assignments=assignments, sizes=_sizes(assignments))
 
 
 def import_clustering(

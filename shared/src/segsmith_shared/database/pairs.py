@@ -12,9 +12,13 @@ from segsmith_shared.plans.specs import PartRef
 from segsmith_shared.problems import NotFound
 
 
-def pairs_of(session: Session, reference: PartRef) -> list[Pair]:
-    """The pairs of a version or of a split's part, by position. Raises NotFound where one of these is unknown."""
-    return list(session.exec(select(Pair).where(*_meant(session, reference)).order_by(col(Pair.position))))
+def pairs_of(session: Session, reference: PartRef, *, lesions_only: bool = False) -> list[Pair]:
+    """The pairs of a version or of a split's part, by position; `lesions_only` leaves negatives out.
+
+    Raises NotFound where one of these is unknown.
+    """
+    meant = _meant(session, reference, lesions_only=lesions_only)
+    return list(session.exec(select(Pair).where(*meant).order_by(col(Pair.position))))
 
 
 def class_names_of(session: Session, reference: PartRef) -> list[str]:
@@ -25,9 +29,10 @@ def class_names_of(session: Session, reference: PartRef) -> list[str]:
     return list(version.class_names)
 
 
-def count_pairs(session: Session, reference: PartRef) -> int:
+def count_pairs(session: Session, reference: PartRef, *, lesions_only: bool = False) -> int:
     """How many pairs a reference means. Raises NotFound as `pairs_of` does."""
-    return session.exec(select(func.count()).select_from(Pair).where(*_meant(session, reference))).one()
+    meant = _meant(session, reference, lesions_only=lesions_only)
+    return session.exec(select(func.count()).select_from(Pair).where(*meant)).one()
 
 
 def pairs_after(session: Session, version_id: UUID, position: int, limit: int) -> list[Pair]:
@@ -36,10 +41,19 @@ def pairs_after(session: Session, version_id: UUID, position: int, limit: int) -
     return list(session.exec(query.order_by(col(Pair.position)).limit(limit)))
 
 
-def drawn_pairs(session: Session, reference: PartRef, count: int, seed: int, first: Iterable[UUID] = ()) -> list[Pair]:
+def drawn_pairs(
+    session: Session,
+    reference: PartRef,
+    count: int,
+    seed: int,
+    first: Iterable[UUID] = (),
+    *,
+    lesions_only: bool = False,
+) -> list[Pair]:
     """At most `count` pairs of a reference, by position: those of the ids `first`, the others drawn by the seed."""
     order = among(col(Pair.id), first).desc(), drawing_order(seed)
-    query = select(Pair).where(*_meant(session, reference)).order_by(*order).limit(count)
+    meant = _meant(session, reference, lesions_only=lesions_only)
+    query = select(Pair).where(*meant).order_by(*order).limit(count)
     return sorted(session.exec(query), key=lambda pair: pair.position)
 
 
@@ -63,9 +77,10 @@ def members_of(session: Session, reference: PartRef) -> frozenset[UUID] | None:
     return frozenset(UUID(pair_id) for pair_id in split.parts[reference.part])
 
 
-def _meant(session: Session, reference: PartRef) -> list[ColumnElement[bool]]:
+def _meant(session: Session, reference: PartRef, *, lesions_only: bool = False) -> list[ColumnElement[bool]]:
     if session.get(DatasetVersion, reference.version_id) is None:
         raise NotFound(f"There is no dataset version {reference.version_id}.")
     members = members_of(session, reference)
     whole: ColumnElement[bool] = col(Pair.version_id) == reference.version_id
-    return [whole] if members is None else [whole, among(col(Pair.id), members)]
+    meant = [whole] if members is None else [whole, among(col(Pair.id), members)]
+    return [*meant, col(Pair.lesion_fraction) > 0] if lesions_only else meant

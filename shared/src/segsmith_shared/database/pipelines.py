@@ -14,6 +14,7 @@ from segsmith_shared.jobs import plan as job_plan
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.pipeline import PipelinePlan, plan_pipeline, required_weights
 from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.procedure import with_procedure
 from segsmith_shared.plans.recipes import StoredModel
 from segsmith_shared.plans.specs import PartRef, PipelineSpec
 from segsmith_shared.problems import InvalidInput, NotFound
@@ -52,6 +53,7 @@ def _resolved(
     session: Session, spec: PipelineSpec, torch_threads: int, pipeline_id: UUID
 ) -> tuple[PipelineSpec, PipelinePlan]:
     """The request with its validation pairs set aside, which may write a split, and its plan."""
+    spec = with_procedure(spec)
     class_names = class_names_of(session, spec.pairs)
     _check_classes(session, spec, class_names)
     if not spec.allow_stand_ins:
@@ -64,7 +66,17 @@ def _resolved(
     notes = _check_overlaps(session, spec, sources, pairs_trained_on(session, trainings))
     grey = is_grey(session.get_one(DatasetVersion, spec.pairs.version_id))
     classes = classes_of(class_names)
-    plan = plan_pipeline(spec, pipeline_id, len(sources), torch_threads, models, grey=grey, classes=classes)
+    plan = plan_pipeline(
+        spec,
+        pipeline_id,
+        len(sources),
+        torch_threads,
+        models,
+        grey=grey,
+        classes=classes,
+        import_procedure=_import_procedure(session, spec.pairs),
+        negatives=sum(pair.lesion_fraction == 0 for pair in sources),
+    )
     plan.notes += notes
     return spec, plan
 
@@ -140,6 +152,12 @@ def _check_classes_of_models(session: Session, models: Mapping[UUID, StoredModel
 
 def _in_words(class_names: Sequence[str]) -> str:
     return ", ".join(class_names) or "lesion and background, without names"
+
+
+def _import_procedure(session: Session, reference: PartRef) -> str | None:
+    """How the import of these pairs read their labels; None for a version that no import made."""
+    procedure = session.get_one(DatasetVersion, reference.version_id).report.get("procedure")
+    return None if procedure is None else str(procedure)
 
 
 def is_grey(version: DatasetVersion) -> bool:

@@ -12,6 +12,9 @@ BoolArray = NDArray[np.bool_]
 IGNORE = 255
 """Value of a class map where nothing is known: no loss, metric or judge counts these pixels."""
 
+IGNORE_LEVEL = 128
+"""Value of unknown pixels where a class is stored or seen by a network as 0 or 255: in between, −1..1 puts it at 0."""
+
 
 @dataclass(frozen=True)
 class Pair:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from segsmith_shared.plans.budget import TrainingBudget
-from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.presets import Preset, draws_from_negatives, learns_from_negatives
 from segsmith_shared.plans.segmentation import SegmentationSpec, preset_named
 from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
 from segsmith_shared.problems import InvalidInput
@@ -80,6 +80,23 @@ def notes_on_arms(study: SegmentationStudySpec, real_pairs: int) -> list[str]:
         return []
     names = ", ".join(repr(name) for name in alone)
     return [f"No arm trains on as many real pairs alone as {names}: what these gain will not be said."]
+
+
+def notes_on_negatives(presets: Mapping[str, Preset], negatives: int) -> list[str]:
+    """Which recipes leave the pictures without a lesion out, and of what."""
+    if not negatives:
+        return []
+    untrained = [name for name, preset in presets.items() if not learns_from_negatives(preset.training)]
+    undrawn = [name for name, preset in presets.items() if not draws_from_negatives(preset.sampling)]
+    notes = []
+    if untrained:
+        notes.append(f"{negatives} pictures without a lesion are not trained on by {', '.join(untrained)}.")
+    if undrawn:
+        notes.append(
+            f"{negatives} pictures without a lesion are no sources of {', '.join(undrawn)}: sampling.label `exchanged` "
+            "draws a lesion into them to another picture's label."
+        )
+    return notes
 
 
 def notes_on_budgets(budgets: Mapping[str, TrainingBudget]) -> list[str]:

@@ -11,8 +11,15 @@ from pydantic import BaseModel
 from segsmith_shared.pairs.agreement import smallest_count
 from segsmith_shared.plans.budget import budget_of, pooled_images
 from segsmith_shared.plans.cost import forward_flops, generation_cost, training_cost
-from segsmith_shared.plans.fairness import at_drawn_side, check_real_limits, notes_on_arms, notes_on_budgets
-from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.fairness import (
+    at_drawn_side,
+    check_real_limits,
+    notes_on_arms,
+    notes_on_budgets,
+    notes_on_negatives,
+)
+from segsmith_shared.plans.presets import Preset, draws_from_negatives
+from segsmith_shared.plans.procedure import differences, with_procedure
 from segsmith_shared.plans.recipes import StoredModel, preset_of
 from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import (
@@ -97,6 +104,7 @@ class PipelinePlan:
     generations: list[PlannedGeneration] = field(default_factory=list)
     cost: list[CostLine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    differs_from_authors: list[str] = field(default_factory=list)
 
     def add(
         self, kind: str, name: str, queue: str, spec: BaseModel, needs: tuple[UUID, ...] = (), priority: int = 0
@@ -115,6 +123,7 @@ class PipelinePlan:
             ],
             "cost": [{"what": line.what, "amount": line.amount, "unit": line.unit} for line in self.cost],
             "notes": self.notes,
+            "differs_from_authors": self.differs_from_authors,
         }
 
 
@@ -127,29 +136,38 @@ def plan_pipeline(
     *,
     grey: bool = False,
     classes: int = 1,
+    negatives: int = 0,
+    import_procedure: str | None = None,
 ) -> PipelinePlan:
     """The jobs of `spec` on `source_count` pairs; `models` are those that it names. Of `grey` ones, grey are drawn.
 
-    `classes` is how many their labels tell apart. `torch_threads` is the installation's default. Raises UnknownPreset,
-    PresetOverrideRejected, UnknownSet, ModelsDoNotFit or DatasetTooSmall, so that a request that cannot end well never
-    starts.
+    `negatives` is how many of the pairs show no lesion: recipes that cannot use them leave them out. `classes` is how
+    many their labels tell apart, `import_procedure` how these were read. `torch_threads` is the installation's default.
+    Raises UnknownPreset, PresetOverrideRejected, UnknownSet, ModelsDoNotFit, DatasetTooSmall, TooFewRealPairs or
+    EnlargedPictures, so that a request that cannot end well never starts.
     """
     threads = spec.torch_threads or torch_threads
+    spec = with_procedure(spec)
     presets = {recipe.name: preset_of(spec, recipe, models, grey=grey, classes=classes) for recipe in spec.recipes}
     for recipe in spec.recipes:
         _check_guidance(recipe, presets[recipe.name], models)
         _check_labels(recipe, presets[recipe.name])
-    _check_size(spec, source_count)
+    _check_size(spec, source_count - negatives)
     _check_names(spec)
-    plan = PipelinePlan()
-    generated = _plan_recipes(plan, spec, presets, source_count, threads, models)
+    plan = PipelinePlan(differs_from_authors=differences(spec, presets, import_procedure))
+    usable = {
+        name: source_count - (0 if draws_from_negatives(preset.sampling) else negatives)
+        for name, preset in presets.items()
+    }
+    plan.notes += notes_on_negatives(presets, negatives)
+    generated = _plan_recipes(plan, spec, presets, usable, threads, models)
     ends = [job_id for drawn in generated for job_id in drawn.job_ids]
     plan.notes += notes_on_budgets(
         {r.name: budget_of(r, presets[r.name], clusters_planned(spec)) for r in spec.recipes}
     )
     judge_ids = _plan_judges(plan, spec, source_count, threads, list(presets.values()))
     sets, job_of_set = _close_sets(plan, spec, generated, judge_ids, ends, threads)
-    styled = _plan_styling(plan, spec, presets, generated, job_of_set, threads, source_count)
+    styled = _plan_styling(plan, spec, presets, generated, job_of_set, threads, usable)
     ends += [job_id for drawn in styled for job_id in drawn.job_ids]
     styled_sets, job_of_styled_set = _close_sets(plan, spec, styled, judge_ids, ends, threads)
     sets, job_of_set = sets | styled_sets, job_of_set | job_of_styled_set
@@ -278,7 +296,7 @@ def _plan_recipes(
     plan: PipelinePlan,
     spec: PipelineSpec,
     presets: dict[str, Preset],
-    source_count: int,
+    usable: Mapping[str, int],
     threads: int,
     models: Mapping[UUID, StoredModel],
 ) -> list[_Drawn]:
@@ -307,7 +325,7 @@ def _plan_recipes(
         given = models[recipe.warm_start_model_id].job_id if recipe.warm_start_model_id else None
         trained = recipe.strategy != "imported"
         needs: tuple[UUID, ...] = (cluster_id,) if trained else ()
-        shares = min(recipe.generate_jobs, source_count)
+        shares = min(recipe.generate_jobs, usable[recipe.name])
         job_ids = tuple(
             plan.add(
                 "generate",
@@ -337,7 +355,7 @@ def _plan_recipes(
             orders.append(order)
         indices = range(1, preset.sampling.samples_per_source + 1)
         generated.append(_Drawn(recipe.name, generation.id, job_ids, indices))
-        plan.cost += _recipe_cost(spec, recipe, preset, source_count)
+        plan.cost += _recipe_cost(spec, recipe, preset, usable[recipe.name])
     if clusters(spec):
         plan.jobs.insert(0, _cluster_job(cluster_id, spec, tuple(orders), threads))
     return generated
@@ -350,7 +368,7 @@ def _plan_styling(
     generated: Sequence[_Drawn],
     job_of_set: dict[str, tuple[UUID, ...]],
     threads: int,
-    source_count: int,
+    usable: Mapping[str, int],
 ) -> list[_Drawn]:
     """Style jobs for every recipe that asks for them, after whatever makes its sets whole."""
     planned = []
@@ -385,7 +403,7 @@ def _plan_styling(
             for share in range(shares)
         )
         planned.append(_Drawn(name, generation.id, job_ids, drawn.indices))
-        samples = min(recipe.source_limit or source_count, source_count) * len(drawn.indices)
+        samples = min(recipe.source_limit or usable[recipe.name], usable[recipe.name]) * len(drawn.indices)
         plan.cost += _styling_lines(name, styling, preset, samples)
     return planned
 

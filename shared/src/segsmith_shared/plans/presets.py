@@ -250,10 +250,27 @@ class Preset(_Frozen):
         document = self.model_dump()
         if "procedure" in wanted:
             document["sampling"] |= PROCEDURE_SAMPLING.get(wanted["procedure"], {})
+            document["training"] |= PROCEDURE_TRAINING.get(wanted["procedure"], {})
         try:
             return Preset.model_validate(_merged(document, wanted))
         except ValidationError as error:
             raise _rejection(self.name, error) from error
+
+
+def draws_from_negatives(sampling: SamplingSpec) -> bool:
+    """Whether pictures without a lesion can be sources: where a lesion is drawn into them to a given label.
+
+    Nothing of a source is kept where the full picture is drawn.
+    """
+    return sampling.label == "exchanged" or sampling.redraw == "full"
+
+
+def learns_from_negatives(training: TrainingSpec) -> bool:
+    """Whether pictures without a lesion can be trained on: only where labels are given, which an empty one is then.
+
+    A network that draws labels itself would learn from them to draw none.
+    """
+    return training.label_given_share > 0
 
 
 def samplers_of(training: TrainingSpec) -> tuple[str, ...]:
@@ -270,6 +287,7 @@ PROCEDURE_SAMPLING: dict[Any, dict[str, Any]] = {
         "paste_known": False,
         "opening_px": 16,
         "opening_kernel": "even",
+        "cluster_choice": "own",
     },
     "corrected": {
         "dilation_px": 20,
@@ -278,9 +296,16 @@ PROCEDURE_SAMPLING: dict[Any, dict[str, Any]] = {
         "paste_known": True,
         "opening_px": 15,
         "opening_kernel": "odd",
+        "cluster_choice": "random",
     },
 }
-"""What each procedure fixes in sampling (science §4.1, 4.5, 4.6, 4.9)."""
+"""What each procedure fixes in sampling (science §4.1, 4.5, 4.6, 4.7, 4.9)."""
+
+PROCEDURE_TRAINING: dict[Any, dict[str, Any]] = {
+    "authors": {"ema_warm_up": False, "flips": "horizontal", "crop_share": 0.0},
+    "corrected": {"ema_warm_up": True},
+}
+"""What each procedure fixes in training (science §1, §3)."""
 
 
 def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:

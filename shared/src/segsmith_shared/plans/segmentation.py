@@ -20,9 +20,10 @@ class UnknownSegmentationPreset(NotFound):
 class SegmentationSpec(BaseModel):
     """One training: network, data geometry, budget in optimiser steps (equal for every arm), optimiser, augmentation.
 
-    `side_px` is a multiple of 2 to the `encoder_depth`. `lr_drop_at` is the fraction of the steps after which
-    `lr_after_drop` holds. `batch` images make a step, always full: short lists wrap around. `encoder_weights` is a
-    pretrained file by its name; None starts the encoder at random.
+    With `epochs` the budget is so many passes over the arm's own pairs instead, as the authors have it: arms with few
+    pairs then take fewer steps. `side_px` is a multiple of 2 to the `encoder_depth`. `lr_drop_at` is the fraction of
+    the steps after which `lr_after_drop` holds. `batch` images make a step, always full: short lists wrap around.
+    `encoder_weights` is a pretrained file by its name; None starts the encoder at random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class SegmentationSpec(BaseModel):
     encoder_weights: EncoderWeights | None = None
     side_px: int = Field(ge=16, le=1024)
     steps: int = Field(ge=1, le=1_000_000)
+    epochs: int | None = Field(None, ge=1, le=100_000)
     batch: int = Field(ge=2, le=1024)
     lr: float = Field(gt=0, lt=1)
     lr_after_drop: float = Field(gt=0, lt=1)
@@ -54,6 +56,13 @@ class SegmentationSpec(BaseModel):
             fitting = " or ".join(ENCODERS_OF[self.encoder_weights])
             raise ValueError(f"encoder_weights {self.encoder_weights} are for the encoder {fitting}")
         return self
+
+    def for_pairs(self, entries: int) -> "SegmentationSpec":
+        """The spec of an arm whose epoch has so many entries: with its steps, and a validation per epoch."""
+        if self.epochs is None:
+            return self
+        steps_per_epoch = -(-entries // self.batch)
+        return self.model_copy(update={"steps": self.epochs * steps_per_epoch, "validate_every_steps": steps_per_epoch})
 
     @property
     def lr_drop_step(self) -> int:
@@ -123,6 +132,20 @@ SEGMENTATION_PRESETS = MappingProxyType(
         )
     }
 )
+
+
+def preset_at(side_px: int) -> tuple[str, dict[str, Any]]:
+    """The name of the largest preset up to this side, or of the smallest, and the override that sets the side.
+
+    Pictures that were drawn at this side are then neither enlarged nor reduced.
+    """
+    below = [spec for spec in SEGMENTATION_PRESETS.values() if spec.side_px <= side_px]
+    chosen = max(below, key=lambda spec: spec.side_px, default=min(SEGMENTATION_PRESETS.values(), key=_side_px))
+    return chosen.preset, {} if chosen.side_px == side_px else {"side_px": side_px}
+
+
+def _side_px(spec: SegmentationSpec) -> int:
+    return spec.side_px
 
 
 def preset_named(name: str) -> SegmentationSpec:

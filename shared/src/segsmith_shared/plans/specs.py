@@ -187,6 +187,11 @@ class PipelineSpec(Frozen):
         "a share of `pairs` is set aside unless given",
     )
     seed: Seed = 0
+    procedure: Literal["corrected", "authors"] = Field(
+        "corrected",
+        description="`authors` sets every field that their code sets otherwise, but for those that the request gives; "
+        "the plan and the report name what still differs",
+    )
     preset: str = Field("tiny-cpu", max_length=80)
     geometry: Geometry = Field("squash", description="how a picture of any size becomes the model's square")
     clustering: ClusteringSpec = Field(default_factory=ClusteringSpec)

@@ -38,6 +38,7 @@ from segsmith_shared.database.tables import SegmentationRun as Run
 from segsmith_shared.pairs.agreement import Judgement
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.plans.fairness import real_count, reference_of
+from segsmith_shared.plans.presets import SamplingSpec, draws_from_negatives
 from segsmith_shared.plans.specs import ArmSpec, SegmentationStudySpec
 from segsmith_shared.plans.synthetic_sets import sample_set_name
 from segsmith_shared.versions import code_version
@@ -136,7 +137,6 @@ def import_words(report: Mapping[str, Any]) -> str:
 
 
 def _sets(rows: Rows, labels: Mapping[str, LabelFacts]) -> Iterator[SetFacts]:
-    sources = len(rows.training.pairs)
     for label, generation, index, samples in sets_of(rows):
         made = generation.version_ids.get(str(index))
         yield SetFacts(
@@ -145,7 +145,7 @@ def _sets(rows: Rows, labels: Mapping[str, LabelFacts]) -> Iterator[SetFacts]:
             sample_index=index,
             generation_id=generation.id,
             version_id=UUID(made) if made else None,
-            requested=min(generation.spec.get("source_limit") or sources, sources),
+            requested=_requested(rows, generation),
             attempted=len(samples),
             accepted=sum(sample.accepted for sample in samples),
             rejected=dict(Counter(s.rejection_reason or "unknown" for s in samples if not s.accepted)),
@@ -155,6 +155,14 @@ def _sets(rows: Rows, labels: Mapping[str, LabelFacts]) -> Iterator[SetFacts]:
             styling=_styling(generation, samples),
             code_versions=tuple(sorted({str(v) for s in samples if (v := s.provenance.get("code_version"))})),
         )
+
+
+def _requested(rows: Rows, generation: Generation) -> int:
+    """How many sources a generation was to draw from."""
+    sampling = SamplingSpec.model_validate(generation.spec["preset"]["sampling"])
+    negatives_too = draws_from_negatives(sampling)
+    usable = sum(negatives_too or pair.lesion_fraction > 0 for pair in rows.training.pairs)
+    return min(generation.spec.get("source_limit") or usable, usable)
 
 
 def _styling(generation: Generation, samples: Sequence[Sample]) -> StylingFacts | None:

@@ -30,6 +30,8 @@ def render_page(facts: Facts, pictures: Pictures) -> str:
         "clusterings": views.clustering_views(facts, pictures.clusters),
         "loss_plots": list(views.loss_plots(facts)),
         "costs": views.cost_rows(facts),
+        "plan_notes": facts.pipeline.plan.get("notes", []),
+        "differs_from_authors": facts.pipeline.plan.get("differs_from_authors", []),
         "planned_cost": facts.pipeline.plan.get("cost", []),
         "parameters": list(views.parameter_blocks(facts)),
         "import_reports": views.import_reports(facts),

@@ -193,7 +193,8 @@ def _notes(check: CopyCheck, *, stand_in: bool, dropped: bool) -> Iterator[str]:
         if limit.training_quantile is not None and limit.training_quantile > LIKENESS_CAP:
             yield (
                 f"Real {what} resemble each other up to {limit.training_quantile:.2f}, but the threshold is held at "
-                f"{LIKENESS_CAP} so that copies are found: more of what is flagged is chance. Are near-duplicates among the pairs?"
+                f"{LIKENESS_CAP} so that copies are found: more of what is flagged is chance. "
+                "Are near-duplicates among the pairs?"
             )
     if stand_in:
         yield "AuthPct rests on stand-in features. Likeness, thresholds and near-copies need no features."

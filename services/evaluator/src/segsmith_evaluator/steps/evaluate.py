@@ -24,7 +24,7 @@ from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepConte
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.pipeline import TooManyToDropFrom
-from segsmith_shared.plans.presets import SamplingSpec
+from segsmith_shared.plans.presets import SamplingSpec, draws_from_negatives
 from segsmith_shared.plans.specs import EvaluateJobSpec
 from segsmith_shared.plans.synthetic_sets import sample_set_name
 from segsmith_shared.problems import NotFound
@@ -37,7 +37,8 @@ from segsmith_shared.vision.features import FeatureExtractor, Interrupted, Remem
 class StoredSets:
     """The rows an evaluation reads, and the version the set was closed as.
 
-    Of larger sets than the evaluation takes whole, `real` and `samples` are drawn; the counts are of all.
+    Of larger sets than the evaluation takes whole, `real` and `samples` are drawn; the counts are of all. Where
+    `lesions_only`, pictures without a lesion could not be sources, and are not what samples are compared with.
     """
 
     generation: Generation
@@ -47,6 +48,7 @@ class StoredSets:
     classes: int
     real_count: int
     sample_count: int
+    lesions_only: bool
 
     @property
     def side_px(self) -> int:
@@ -123,23 +125,26 @@ def _stored_sets(session: Session, spec: EvaluateJobSpec) -> StoredSets:
     if generation is None:
         raise NotFound(f"There is no generation {spec.generation_id}.")
     version_id = set_version_id(generation, spec.sample_index)
+    lesions_only = not draws_from_negatives(_sampling_of(generation))
     most, seed = spec.evaluation.largest_whole_set, seed_for(spec.seed, "evaluated-pictures")
     samples = drawn_samples(session, generation.id, spec.sample_index, most, seed)
     sources = [sample.source_pair_id for sample in samples]
     return StoredSets(
         generation,
         version_id,
-        real=drawn_pairs(session, spec.pairs, most, seed, first=sources),
+        real=drawn_pairs(session, spec.pairs, most, seed, first=sources, lesions_only=lesions_only),
         samples=samples,
         classes=classes_of(session.get_one(DatasetVersion, generation.source_version_id).class_names),
-        real_count=count_pairs(session, spec.pairs),
+        real_count=count_pairs(session, spec.pairs, lesions_only=lesions_only),
+        lesions_only=lesions_only,
         sample_count=count_accepted(session, generation.id, spec.sample_index),
     )
 
 
 def _walk(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets, extractor: FeatureExtractor) -> Walk:
     total = stored.real_count + stored.sample_count
-    return Walk(context, spec, extractor, stored.side_px, MetricOptions().region_side_px, total)
+    crop_side_px = MetricOptions().region_side_px
+    return Walk(context, spec, extractor, stored.side_px, crop_side_px, total, stored.lesions_only)
 
 
 def _measured(
@@ -168,10 +173,13 @@ def _measured(
         ),
         on_step=on_step,
     )
-    sampling = SamplingSpec.model_validate(stored.generation.spec["preset"]["sampling"])
-    inputs = CopyCheckInputs(stored.samples, synthetic, regions, stored.real, real, sampling)
+    inputs = CopyCheckInputs(stored.samples, synthetic, regions, stored.real, real, _sampling_of(stored.generation))
     checked = checked_set(inputs, label, extractor, dropped=spec.drop_near_copies, on_step=on_step)
     return metrics.model_copy(update={"memorisation": checked.findings}), checked
+
+
+def _sampling_of(generation: Generation) -> SamplingSpec:
+    return SamplingSpec.model_validate(generation.spec["preset"]["sampling"])
 
 
 def _regions_of_sources(context: StepContext, spec: EvaluateJobSpec, stored: StoredSets) -> BoolArray:

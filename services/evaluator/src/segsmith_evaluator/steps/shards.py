@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Self
+from uuid import UUID
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -12,7 +13,7 @@ from segsmith_evaluator.metrics.moments import Moments, merged
 from segsmith_evaluator.metrics.region import region_crops
 from segsmith_shared.database.generations import accepted_after, regions_by_source
 from segsmith_shared.database.pairs import members_of, pairs_after
-from segsmith_shared.database.tables import Sample
+from segsmith_shared.database.tables import Pair, Sample
 from segsmith_shared.jobs.context import StepContext
 from segsmith_shared.pairs.pair import BoolArray
 from segsmith_shared.plans.specs import EvaluateJobSpec
@@ -100,6 +101,7 @@ class Walk:
     side_px: int
     crop_side_px: int
     total: int
+    lesions_only: bool = False
 
     def sum_up(self, sums: Sums) -> bool:
         """Add shards until both sides are summed up (True), or the slice is over or a stop is asked for (False)."""
@@ -132,13 +134,17 @@ class Walk:
         while True:
             with self.context.reading() as session:
                 found = pairs_after(session, part.version_id, position, SHARD_PICTURES)
-                meant = [pair for pair in found if members is None or pair.id in members]
+                meant = [pair for pair in found if self._is_meant(pair, members)]
                 regions = regions_by_source(session, spec.generation_id, spec.sample_index, meant)
             if not found:
                 return
             position = found[-1].position
             if meant:
                 yield Shard(list(meant), [regions.get(pair.id) for pair in meant], position)
+
+    def _is_meant(self, pair: Pair, members: frozenset[UUID] | None) -> bool:
+        in_part = members is None or pair.id in members
+        return in_part and (pair.lesion_fraction > 0 or not self.lesions_only)
 
     def _synthetic_shards(self, position: int) -> Iterator[Shard]:
         while True:

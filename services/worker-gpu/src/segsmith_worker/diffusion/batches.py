@@ -13,7 +13,7 @@ from segsmith_shared.plans.presets import TrainingSpec
 from segsmith_shared.randomness import numpy_generator_for, seed_for
 from segsmith_worker.device import to_device
 from segsmith_worker.diffusion.cropping import cropped
-from segsmith_worker.diffusion.labels import lesions_of
+from segsmith_worker.diffusion.labels import lesions_of, unknown_of
 from segsmith_worker.inpainting.regions import training_regions
 from segsmith_worker.randomness import generator_for
 
@@ -26,7 +26,8 @@ class DrawnBatch:
     """The images of one pass through the network, in as few bytes as they can be, all on one device.
 
     pairs uint8 (b, C, H, W); region bool (b, 1, H, W) or None; noise float32 (b, C, H, W); time float64 (b,) in 0..1;
-    told int64 (b,), the cluster of each, or None; label_given bool (b,), whose labels are known, or None.
+    told int64 (b,), the cluster of each, or None; label_given bool (b,), whose labels are known, or None; unknown bool
+    (b, 1, H, W), where labels say nothing, or None where all say something everywhere.
     """
 
     pairs: Tensor
@@ -35,6 +36,7 @@ class DrawnBatch:
     time: Tensor
     told: Tensor | None
     label_given: Tensor | None = None
+    unknown: Tensor | None = None
 
     def to(self, device: torch.device) -> Self:
         """The same on another device; the host does not wait for the copy."""
@@ -48,7 +50,8 @@ class DrawnBatch:
         region = None if self.region is None else change(self.region)
         told = None if self.told is None else change(self.told)
         given = None if self.label_given is None else change(self.label_given)
-        return type(self)(change(self.pairs), region, change(self.noise), change(self.time), told, given)
+        unknown = None if self.unknown is None else change(self.unknown)
+        return type(self)(change(self.pairs), region, change(self.noise), change(self.time), told, given, unknown)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ class TrainingPairs:
         generators = [generator_for(self.seed, "train-noise", at) for at in positions]
         noise = torch.stack([torch.randn(chosen.shape[1:], generator=g) for g in generators])
         time = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
-        return DrawnBatch(chosen, region, noise, time, self._told(positions), self._label_given(positions))
+        told, given = self._told(positions), self._label_given(positions)
+        unknown = unknown_of(chosen)[:, None]
+        return DrawnBatch(chosen, region, noise, time, told, given, unknown if unknown.any() else None)
 
     def _label_given(self, positions: range) -> Tensor | None:
         if not self.spec.label_given_share:

@@ -198,6 +198,8 @@ def batch_losses(
         everywhere = torch.ones_like(x0[:, :1]) if region is None else region
         lesions = lesions_of(batch.pairs)[:, None]
         counted = balanced(lesions, everywhere, preset.training.lesion_balance)
+    if batch.unknown is not None:
+        counted = without_unknown(counted, batch.unknown, preset.network.classes)
     if schedule is None:
         alpha_bar = alpha_bar_from_log_snr(cosine_log_snr(time.clamp(1e-4, 1 - 1e-4), preset.diffusion.log_snr_shift))
         x_t = q_sample(x0, noise, alpha_bar)
@@ -230,6 +232,14 @@ def drawn_channels(region: Tensor, label_given: Tensor, classes: int) -> Tensor:
     """What is drawn (B, 3 + F, H, W): the region (B, 1, H, W) in all channels, less the classes' where given (B,)."""
     of_label = region * ~label_given[:, None, None, None]
     return torch.cat([region.expand(-1, PICTURE_CHANNELS, -1, -1), of_label.expand(-1, classes, -1, -1)], dim=1)
+
+
+def without_unknown(counted: Tensor | None, unknown: Tensor, classes: int) -> Tensor:
+    """What counts (B, 3 + F, H, W), less the classes' channels where labels are unknown, bool (B, 1, H, W)."""
+    everywhere = torch.ones_like(unknown, dtype=torch.float32) if counted is None else counted
+    of_label = everywhere[:, -1:] * ~unknown
+    colours = everywhere[:, :1].expand(-1, PICTURE_CHANNELS, -1, -1)
+    return torch.cat([colours, of_label.expand(-1, classes, -1, -1)], dim=1)
 
 
 def _check_pairs(pairs: Tensor, preset: Preset) -> None:

@@ -12,7 +12,7 @@ from segsmith_shared.plans.presets import PICTURE_CHANNELS, SamplingSpec, sample
 from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 from segsmith_worker.device import to_device
-from segsmith_worker.diffusion.labels import class_maps_of, largest_class, lesions_of, planes_of
+from segsmith_worker.diffusion.labels import channels_of, class_maps_of, largest_class, lesions_of, shows_class
 from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.sampling import OnEvaluation
@@ -138,13 +138,13 @@ def _redraw_batch(
     """The first `count` pairs of one batch; None where the device's memory does not hold it."""
     classes = model.preset.network.classes
     known_labels = class_maps_of(sources) if given is None else given
-    lesions = lesions_of(sources) if given is None else lesions_of(sources) | (given > 0)
+    lesions = lesions_of(sources) if given is None else lesions_of(sources) | shows_class(given)
     regions = torch.from_numpy(redraw_regions(lesions.numpy(), spec))
     sampler = SAMPLERS[spec.sampler]
     region = to_device(_region_of_channels(regions, known_labels, classes, spec), model.device)
     known = signed(to_device(sources, model.device))
     if given is not None:
-        known[:, PICTURE_CHANNELS:] = 2 * to_device(planes_of(given, classes), model.device).float() - 1
+        known[:, PICTURE_CHANNELS:] = channels_of(to_device(given, model.device), classes)
     try:
         drawn = sampler(model, known, region, seeds, spec, on_evaluation)
     except torch.OutOfMemoryError:
@@ -164,7 +164,7 @@ def _redraw_batch(
     if spec.paste_known:
         images = torch.where(regions[:, None], images, sources[:, :PICTURE_CHANNELS])
         labels = torch.where(regions, labels, known_labels)
-    reasons = [_rejection(label > 0, region, spec) for label, region in zip(labels, regions, strict=True)]
+    reasons = [_rejection(shows_class(label), region, spec) for label, region in zip(labels, regions, strict=True)]
     return RedrawResult(images, labels, mask_channels, regions, reasons)
 
 
@@ -172,8 +172,9 @@ def _given_labels(model: DiffusionModel, sources: Tensor, labels: Tensor | None,
     """Class maps (B, H, W), or None where labels are drawn with the picture."""
     if (labels is not None) != (spec.label == "exchanged"):
         raise ValueError(f"labels are given where spec.label is exchanged, and it is {spec.label}")
-    if labels is not None and (labels.dtype != torch.uint8 or labels.max() > model.preset.network.classes):
-        raise ValueError(f"labels must be class maps, uint8 of 0 to {model.preset.network.classes}")
+    classes = model.preset.network.classes
+    if labels is not None and (labels.dtype != torch.uint8 or bool((shows_class(labels) & (labels > classes)).any())):
+        raise ValueError(f"labels must be class maps, uint8 of 0 to {classes}, or IGNORE")
     if spec.label == "drawn":
         return None
     return class_maps_of(sources) if labels is None else labels

@@ -8,11 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segsmith_shared.pairs.pair import IGNORE
 from segsmith_shared.plans.presets import REFERENCE_SIDE_PX, SamplingSpec, TrainingSpec
 from segsmith_shared.randomness import numpy_generator_for
 
 BoolArray = NDArray[np.bool_]
 ByteArray = NDArray[np.uint8]
+
+LEAST_KERNEL_PX = 3.0
+"""The smallest kernel that opens anything."""
 
 
 def scaled_px(at_reference_px: float, side_px: int) -> float:
@@ -68,16 +72,36 @@ class Opening(Protocol):
 def opened_label(label_mask: BoolArray, spec: Opening) -> BoolArray:
     """Morphological opening of one label (H, W) of one class.
 
-    `even` (authors): one fixed kernel, which erases lesions smaller than it. `odd`: never larger than a quarter of the
-    equivalent diameter of the largest lesion, so that a lesion cannot be erased by cleaning it.
+    `even` (authors): one fixed kernel, which erases lesions smaller than it. `odd`: each connected lesion by itself,
+    with a kernel of at most a quarter of its own equivalent diameter, so that a small lesion beside a large one is
+    cleaned and not erased. Specks of less than half the wanted kernel across are dropped, except the largest lesion.
     """
-    side_px = label_mask.shape[-1]
-    wanted_px = scaled_px(spec.opening_px, side_px)
+    wanted_px = scaled_px(spec.opening_px, label_mask.shape[-1])
+    if spec.opening_px == 0:
+        return label_mask
     if spec.opening_kernel == "even":
-        size_px = round(wanted_px)
-    else:
-        size_px = _largest_odd(min(max(3.0, wanted_px), _equivalent_diameter_px(label_mask) / 4))
-    if spec.opening_px == 0 or size_px < 2:
+        return _opened(label_mask, round(wanted_px))
+    return _opened_lesion_by_lesion(label_mask, wanted_px)
+
+
+def _opened_lesion_by_lesion(label_mask: BoolArray, wanted_px: float) -> BoolArray:
+    count, numbered, statistics, _ = cv2.connectedComponentsWithStats(label_mask.astype(np.uint8))
+    if count == 1:
+        return label_mask
+    diameters_px = 2 * np.sqrt(statistics[1:, cv2.CC_STAT_AREA] / math.pi)
+    largest = int(diameters_px.argmax())
+    speck_px = max(LEAST_KERNEL_PX, wanted_px / 2)
+    opened = np.zeros_like(label_mask)
+    for place, diameter_px in enumerate(diameters_px.tolist()):
+        if place != largest and diameter_px < speck_px:
+            continue
+        size_px = _largest_odd(min(max(LEAST_KERNEL_PX, wanted_px), diameter_px / 4))
+        opened |= _opened(numbered == place + 1, size_px)
+    return opened
+
+
+def _opened(label_mask: BoolArray, size_px: int) -> BoolArray:
+    if size_px < 2:
         return label_mask
     opened: BoolArray = cv2.morphologyEx(label_mask.astype(np.uint8), cv2.MORPH_OPEN, _ellipse(size_px)) > 0
     return opened
@@ -145,7 +169,7 @@ def _covering_ellipse(label_mask: BoolArray, rng: np.random.Generator) -> BoolAr
 
 
 def _classes_in(class_map: ByteArray) -> list[int]:
-    return [int(number) for number in np.unique(class_map) if number]
+    return [int(number) for number in np.unique(class_map) if number not in (0, IGNORE)]
 
 
 def _ellipse(size_px: int) -> NDArray[np.uint8]:
@@ -155,10 +179,3 @@ def _ellipse(size_px: int) -> NDArray[np.uint8]:
 
 def _largest_odd(at_most: float) -> int:
     return max(1, 2 * math.floor((at_most + 1) / 2) - 1)
-
-
-def _equivalent_diameter_px(label_mask: BoolArray) -> float:
-    """Diameter of the disc as large as the largest connected lesion; 0 where there is none."""
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(label_mask.astype(np.uint8))
-    areas = statistics[1:, cv2.CC_STAT_AREA]
-    return 2 * math.sqrt(areas.max() / math.pi) if len(areas) else 0.0

@@ -21,14 +21,18 @@ from segsmith_shared.plans.presets import Preset
 from segsmith_shared.plans.specs import ClusterJobSpec, TrainingOrder, TrainJobSpec
 from segsmith_shared.storage.pair_arrays import read_pairs
 from segsmith_shared.vision.features import FeatureExtractor, Interrupted, describe_extractor, extractor_for
-from segsmith_worker.clustering import ClusteringResult, cluster, import_clustering, pair_features
+from segsmith_worker.clustering import ClusteringResult, cluster, import_clustering, pair_features, with_others
 
 THUMBNAIL_PX = 96
 SHEET_COLUMNS, SHEET_ROWS = 8, 4
 
 
 def run(context: StepContext) -> Outcome:
-    """One slice: features, k-means (or the given assignment), sheets, follow-up train jobs."""
+    """One slice: features, k-means (or the given assignment), sheets, follow-up train jobs.
+
+    k-means divides the pairs that show a lesion; those without join the cluster with the nearest centroid, so that
+    every cluster has lesions to learn from.
+    """
     spec = ClusterJobSpec.model_validate(context.spec)
     with context.reading() as session:
         stored = pairs_of(session, spec.pairs)
@@ -72,13 +76,15 @@ def _clustered(spec: ClusterJobSpec, stored: Sequence[StoredPair], features: NDA
     wanted = spec.clustering
     if wanted.imported is not None:
         return import_clustering(wanted.imported, [pair.name for pair in stored], features)
-    return cluster(
-        features,
+    with_lesion = np.array([pair.lesion_fraction > 0 for pair in stored])
+    found = cluster(
+        features[with_lesion],
         wanted.k,
         seed=spec.seed,
         minimum_cluster_size=wanted.minimum_cluster_size,
         silhouette_counts=wanted.silhouette_ks,
     )
+    return found if with_lesion.all() else with_others(found, features, with_lesion)
 
 
 def _row(

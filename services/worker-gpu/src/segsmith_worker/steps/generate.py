@@ -15,8 +15,9 @@ from segsmith_shared.database.tables import Pair as StoredPair
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.pairs.geometry import place
 from segsmith_shared.pairs.lesions import count_lesions
+from segsmith_shared.pairs.pair import IGNORE
 from segsmith_shared.plans.cost import generation_cost
-from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.presets import Preset, draws_from_negatives
 from segsmith_shared.plans.specs import GenerateJobSpec, GenerationOrder, Strategy
 from segsmith_shared.problems import Conflict, NotFound
 from segsmith_shared.randomness import numpy_generator_for, seed_for
@@ -88,7 +89,7 @@ def planned_draws(
     if not models:
         raise Conflict(f"No model of recipe {generation.recipe!r} is trained yet.")
     pairs = pairs_of(session, order.pairs)
-    sources = chosen_sources(pairs, order)
+    sources = chosen_sources(usable_sources(pairs, preset), order)
     exchanged = preset.sampling.label == "exchanged"
     labels = Labels.of(pairs_of(session, order.labels_from) if order.labels_from else pairs) if exchanged else None
     manners = Manners.of(session, models, order.strategy)
@@ -137,6 +138,13 @@ class Labels:
             raise Conflict("There is no other label to draw to.", hint="Give labels_from a version with lesions.")
         drawn = int(numpy_generator_for(seed, "label").integers(others))
         return self.with_lesions[drawn + (drawn >= own_place)]
+
+
+def usable_sources(stored: Sequence[StoredPair], preset: Preset) -> list[StoredPair]:
+    """Pairs that can be redrawn: those without a lesion only where one is drawn into them to a given label."""
+    if draws_from_negatives(preset.sampling):
+        return list(stored)
+    return [pair for pair in stored if pair.lesion_fraction > 0]
 
 
 def chosen_sources(stored: Sequence[StoredPair], order: GenerationOrder) -> list[StoredPair]:
@@ -244,7 +252,7 @@ def _row(
         thumbnail_digest=stored.thumbnail,
         overlay_digest=stored.overlay,
         evaluations=generation_cost(preset, 1).evaluations_per_sample,
-        lesion_fraction=float((label > 0).mean()),
+        lesion_fraction=float(((label > 0) & (label != IGNORE)).mean()),
         lesion_count=count_lesions(label)[0],
         provenance={
             "sampling": preset.sampling.model_dump(mode="json"),

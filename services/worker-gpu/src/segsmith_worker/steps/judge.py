@@ -43,6 +43,7 @@ def run(context: StepContext) -> Outcome:
     spec = segmentation_preset(job.preset).with_overrides(job.overrides)
     seed = seed_for(job.seed, "judge", job.fold)
     lesson = _lesson(context, job, spec, seed)
+    spec = spec.for_pairs(len(lesson.data.draws))
     state, encoder = begun(context, spec, seed, lesson.classes, allow_stand_ins=job.allow_stand_ins)
 
     def on_step(report: training.StepReport) -> bool:

@@ -50,6 +50,7 @@ def run(context: StepContext) -> Outcome:
     with context.reading() as session:
         stored = _stored_arm(session, job)
     data, manifest = _arm_data(context, job, spec, stored)
+    spec = spec.for_pairs(len(data.draws))
     state, encoder = begun(context, spec, job.seed, stored.classes, allow_stand_ins=job.allow_stand_ins)
 
     def on_step(report: training.StepReport) -> bool:

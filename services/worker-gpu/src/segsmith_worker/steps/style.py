@@ -13,7 +13,7 @@ from segsmith_shared.database.tables import Generation, Model, Sample
 from segsmith_shared.database.tables import Pair as StoredPair
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped
 from segsmith_shared.pairs.lesions import count_lesions
-from segsmith_shared.pairs.pair import BoolArray, ByteArray
+from segsmith_shared.pairs.pair import IGNORE, BoolArray, ByteArray
 from segsmith_shared.plans.specs import GenerationOrder, StyleJobSpec
 from segsmith_shared.plans.styling import StylingSpec, styling_cost
 from segsmith_shared.problems import Conflict, NotFound
@@ -170,7 +170,7 @@ def styled_sample(job: StyleJob, each: Restyling, result: StyleResult, index: in
         thumbnail_digest=stored.thumbnail,
         overlay_digest=stored.overlay,
         evaluations=styling_cost(job.spec, 1).forwards_per_sample,
-        lesion_fraction=float((label > 0).mean()),
+        lesion_fraction=float(((label > 0) & (label != IGNORE)).mean()),
         lesion_count=count_lesions(label)[0],
         provenance=_provenance(job, content, float(result.label_drift[index])),
     )

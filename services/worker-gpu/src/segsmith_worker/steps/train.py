@@ -12,7 +12,7 @@ from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Checkpoint, Clustering, Model
 from segsmith_shared.database.tables import Pair as StoredPair
 from segsmith_shared.jobs.context import Finished, Outcome, SliceDone, StepContext, Stopped, StopReason
-from segsmith_shared.plans.presets import Preset
+from segsmith_shared.plans.presets import Preset, learns_from_negatives
 from segsmith_shared.plans.specs import TrainJobSpec
 from segsmith_shared.problems import NotFound
 from segsmith_shared.randomness import seed_for
@@ -38,7 +38,7 @@ def run(context: StepContext) -> Outcome:
     spec = TrainJobSpec.model_validate(context.spec)
     preset = Preset.model_validate(spec.preset)
     with context.reading() as session:
-        stored = training_pairs(session, spec)
+        stored = training_pairs(session, spec, lesions_only=not learns_from_negatives(preset.training))
         clusters, cluster_count = clusters_of(session, spec, stored)
     side_px, classes = preset.network.side_px, preset.network.classes
     squares = torch.from_numpy(read_squares(context.objects, stored, side_px, spec.geometry, classes))
@@ -95,9 +95,12 @@ def _worth_while(*, costly: bool) -> Callable[[], bool]:
     return asked
 
 
-def training_pairs(session: Session, spec: TrainJobSpec) -> list[StoredPair]:
-    """The pairs of the job's cluster, or all of them. Raises NotFound when the clustering is gone."""
-    stored = pairs_of(session, spec.pairs)
+def training_pairs(session: Session, spec: TrainJobSpec, *, lesions_only: bool) -> list[StoredPair]:
+    """The pairs of the job's cluster, or all of them; `lesions_only` leaves negatives out.
+
+    Raises NotFound when the clustering is gone.
+    """
+    stored = pairs_of(session, spec.pairs, lesions_only=lesions_only)
     if spec.cluster is None:
         return stored
     assignments = _clustering(session, spec).assignments

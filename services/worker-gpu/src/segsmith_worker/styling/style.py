@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segsmith_shared.plans.presets import PICTURE_CHANNELS
 from segsmith_shared.plans.styling import StylingSpec, check_styling
-from segsmith_worker.diffusion.labels import class_maps_of, largest_class
+from segsmith_worker.diffusion.labels import class_maps_of, largest_class, shows_class
 from segsmith_worker.diffusion.memory import halved
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.training import signed
@@ -146,8 +146,8 @@ def _read(styled: Tensor, contents: Tensor, targets: Tensor, regions: Tensor, sp
 
 def label_dice(labels: Tensor, others: Tensor) -> Tensor:
     """Dice of class maps (B, H, W) with others, over all classes together, float32 (B,); 1 where both are empty."""
-    shared = ((labels == others) & (labels > 0)).sum(dim=(1, 2))
-    total = (labels > 0).sum(dim=(1, 2)) + (others > 0).sum(dim=(1, 2))
+    shared = ((labels == others) & shows_class(labels)).sum(dim=(1, 2))
+    total = shows_class(labels).sum(dim=(1, 2)) + shows_class(others).sum(dim=(1, 2))
     return torch.where(total == 0, 1.0, 2 * shared / total.clamp_min(1))
 
 
