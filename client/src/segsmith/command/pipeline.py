@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 from pydantic import ValidationError
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from segsmith.command.invocation import Invocation, Shown, application, command
@@ -107,7 +107,7 @@ def plan_in_words(plan: dict[str, Any]) -> Group:
     """The graph and the cost of a pipeline that has not run."""
     jobs = [(job["name"], job["kind"], job["queue"], _few(job["needs"])) for job in plan["jobs"]]
     cost = [(line["what"], *_amount(line["amount"], line["unit"])) for line in plan["cost"]]
-    parts = [table(("job", "kind", "queue", "after"), jobs), table(("cost", ">amount", ""), cost)]
+    parts: list[RenderableType] = [table(("job", "kind", "queue", "after"), jobs), table(("cost", ">amount", ""), cost)]
     if notes := [*plan.get("notes", ()), *_differences(plan)]:
         parts.append(Text("\n".join(f"- {note}" for note in notes)))
     return Group(*parts)

@@ -158,6 +158,8 @@ def run(
     pairs, named_tests = _bring_pairs(here, folder, ids, options, tests, test_fraction)
     pipeline = here.client.pipelines.submit(pipeline_spec(options, pairs, named_tests))
     here.note(f"Pipeline {pipeline.id} ({pipeline.name})")
+    for note in (pipeline.plan or {}).get("notes", ()):
+        here.note(note)
     if not watch:
         return Shown(pipeline, f"Pipeline {pipeline.id}\nWatch it: segsmith watch {pipeline.id}")
     watch_to_the_end(here, pipeline.id, cancel_on_interrupt=cancel_on_interrupt)
