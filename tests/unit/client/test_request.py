@@ -16,7 +16,9 @@ from segsmith.command.request import (
 )
 from segsmith.problems import FolderNotFound
 from segsmith_shared.plans.pipeline import plan_pipeline
+from segsmith_shared.plans.presets import PRESETS, preset_named
 from segsmith_shared.plans.recipes import preset_of
+from segsmith_shared.plans.segmentation import preset_named as segmentation_preset
 from segsmith_shared.plans.specs import NamedPart, PartRef
 from segsmith_shared.problems import InvalidInput, Problem
 
@@ -54,20 +56,13 @@ def test_without_pairs_to_test_on_there_is_no_segmentation_study() -> None:
     assert pipeline_spec(RunOptions(seeds=2), PAIRS, TESTS).segmentation is not None
 
 
-@pytest.mark.parametrize(
-    ("preset", "segmentation"),
-    [
-        ("tiny-cpu", "tiny-cpu"),
-        ("small-64", "small-64"),
-        ("small-64-langevin", "small-64"),
-        ("medium-128", "paper-256"),
-        ("paper-256-2023", "paper-256"),
-    ],
-)
-def test_segmentation_models_are_of_the_side_that_is_drawn_where_there_are_such(preset: str, segmentation: str) -> None:
-    study = pipeline_spec(RunOptions(preset=preset), PAIRS, TESTS).segmentation
-    assert study is not None
-    assert study.preset == segmentation
+@pytest.mark.parametrize("preset", PRESETS)
+def test_segmentation_models_and_judges_see_pictures_at_the_side_at_which_they_are_drawn(preset: str) -> None:
+    spec = pipeline_spec(RunOptions(preset=preset, quality_gate=True), PAIRS, TESTS)
+    plan = plan_pipeline(spec, uuid4(), 100, 1)
+    trained = [job.spec.model_dump() for job in plan.jobs if job.kind in {"segment", "judge"}]
+    sides = {segmentation_preset(j["preset"]).with_overrides(j["overrides"]).side_px for j in trained}
+    assert sides == {preset_named(preset).network.side_px}
 
 
 def test_models_that_are_there_draw_and_are_not_trained() -> None:

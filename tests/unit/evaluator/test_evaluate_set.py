@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, SetTooSmall, evaluate_set
 from segsmith_evaluator.metrics.figures import mean_figure
 from segsmith_evaluator.metrics.published import PUBLISHED
+from segsmith_evaluator.metrics.real_halves import divisions
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.vision.features import BuiltInExtractor, Interrupted
 
@@ -22,7 +23,7 @@ def drawn(first: int, count: int) -> tuple[Images, Labels]:
     return np.stack([image for image, _ in pairs]), np.stack([label for _, label in pairs])
 
 
-def measured(synthetic: Images, labels: Labels | None = None, held_out: Images | None = None) -> SetMetrics:
+def measured(synthetic: Images, labels: Labels | None = None) -> SetMetrics:
     real, real_labels = drawn(0, 24)
     return evaluate_set(
         real,
@@ -32,7 +33,6 @@ def measured(synthetic: Images, labels: Labels | None = None, held_out: Images |
         real_regions=None if labels is None else real_labels,
         synthetic_regions=labels,
         options=QUICK,
-        held_out=held_out,
     )
 
 
@@ -41,8 +41,6 @@ def test_more_of_the_same_kind_is_nearer_than_another_kind() -> None:
     like, unlike = measured(same), measured(255 - same)
     assert like.fid.value < unlike.fid.value / 2
     assert like.kid.value < unlike.kid.value / 2
-    assert like.floor_fid is not None
-    assert like.fid.value < 2 * like.floor_fid.value
 
 
 def test_a_lesion_repainted_grey_shows_in_the_region_where_the_picture_hides_it() -> None:
@@ -56,21 +54,22 @@ def test_a_lesion_repainted_grey_shows_in_the_region_where_the_picture_hides_it(
 
 def test_every_figure_has_its_n_and_interval_and_survives_json() -> None:
     images, labels = drawn(100, 20)
-    metrics = measured(images, labels, held_out=drawn(200, 16)[0])
+    metrics = measured(images, labels)
     assert SetMetrics.model_validate_json(metrics.model_dump_json()) == metrics
-    assert metrics == measured(images, labels, held_out=drawn(200, 16)[0])
-    assert metrics.floor_fid is not None
-    assert (metrics.n_real, metrics.n_synthetic, metrics.fid.n, metrics.floor_fid.n) == (24, 20, 20, 16)
-    for figure in (metrics.fid, metrics.kid, metrics.ms_ssim_real, metrics.region_fid, metrics.region_kid):
+    assert metrics == measured(images, labels)
+    assert (metrics.n_real, metrics.n_synthetic, metrics.fid.n) == (24, 20, 20)
+    matched = (metrics.real_halves_fid, metrics.matched_fid, metrics.real_halves_kid, metrics.matched_kid)
+    assert [figure.n for figure in matched if figure] == [12] * 4
+    for figure in (metrics.fid, metrics.kid, metrics.ms_ssim_real, metrics.region_fid, metrics.region_kid, *matched):
         assert figure is not None
         assert figure.low is not None
         assert figure.high is not None
         assert figure.low <= figure.value <= figure.high
 
 
-def test_the_notes_tell_of_the_stand_in_the_rank_the_enlargement_and_the_floor() -> None:
+def test_the_notes_tell_of_the_stand_in_the_rank_the_enlargement_and_the_halves() -> None:
     notes = " ".join(measured(drawn(100, 20)[0]).notes)
-    for told in ("stand-in", "n = 20", "enlarged", "two halves"):
+    for told in ("stand-in", "n = 20", "enlarged", "12 real pictures against 12 others"):
         assert told in notes
 
 
@@ -83,9 +82,44 @@ def test_progress_names_each_stage_and_a_caller_can_stop_at_any() -> None:
         stages.append(stage)
 
     evaluate_set(real, real, EXTRACTOR, seed=0, options=QUICK, on_step=note)
-    assert {"features of real pictures", "FID", "KID", "MS-SSIM of synthetic pictures", "FID floor"} <= set(stages)
+    assert {"features of real pictures", "FID", "KID", "MS-SSIM of synthetic pictures", "FID of halves"} <= set(stages)
     with pytest.raises(Interrupted):
         evaluate_set(real, real, EXTRACTOR, seed=0, options=QUICK, on_step=lambda stage, *_: stage == "KID")
+
+
+def test_new_pictures_of_the_same_kind_lie_from_a_half_as_the_other_half_does_and_another_kind_does_not() -> None:
+    same, _ = drawn(100, 24)
+    like, unlike = measured(same), measured(255 - same)
+    for metrics, alike in ((like, True), (unlike, False)):
+        for halves, matched in (
+            (metrics.real_halves_fid, metrics.matched_fid),
+            (metrics.real_halves_kid, metrics.matched_kid),
+        ):
+            assert halves is not None
+            assert halves.low is not None
+            assert halves.high is not None
+            assert matched is not None
+            assert (halves.low <= matched.value <= halves.high) == alike
+
+
+def test_halves_have_the_same_n_on_all_sides_and_keep_near_duplicates_together() -> None:
+    groups = [0] * 6 + [1] * 4 + [None] * 11
+    for repeat in divisions(21, 9, groups, seed=3):
+        assert len(repeat.real) == len(repeat.other_real) == len(repeat.synthetic) == 9
+        assert not set(repeat.real.tolist()) & set(repeat.other_real.tolist())
+        for group in (0, 1):
+            members = {place for place in range(21) if groups[place] == group}
+            assert not (members & set(repeat.real.tolist()) and members & set(repeat.other_real.tolist()))
+    drawn_halves = [tuple(sorted(repeat.real.tolist())) for repeat in divisions(21, 9, groups, seed=3)]
+    assert len(set(drawn_halves)) > 10  # another division each time
+
+
+def test_a_set_of_copies_lies_nearer_to_the_real_pictures_than_they_lie_to_each_other() -> None:
+    real, _ = drawn(0, 24)
+    metrics = measured(real)
+    assert metrics.matched_fid is not None
+    assert metrics.real_halves_fid is not None
+    assert metrics.matched_fid.value < metrics.real_halves_fid.value  # why it is no bound
 
 
 def test_three_pictures_are_a_problem_that_says_so() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from segsmith_shared.plans.budget import TrainingBudget
 from segsmith_shared.plans.cost import (
     evaluations_per_sample,
     forward_flops,
@@ -29,7 +30,7 @@ def test_a_batch_filled_up_is_paid_for() -> None:
 
 def test_training_counts_whole_batches_for_every_model() -> None:
     preset = preset_named("tiny-cpu").with_overrides({"training.batch": 16, "training.images_total": 100})
-    cost = training_cost(preset, models=2)
+    cost = training_cost(preset, TrainingBudget(networks=2, images_each=100))
     assert cost.images == 2 * 112
     assert cost.flops == 3 * cost.images * forward_flops(preset)
 

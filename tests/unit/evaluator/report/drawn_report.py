@@ -13,6 +13,7 @@ from segsmith_evaluator.metrics.evaluate_set import SetMetrics
 from segsmith_evaluator.metrics.figures import share_figure
 from segsmith_evaluator.report.facts import (
     ArmFacts,
+    BudgetFacts,
     ClusterFacts,
     ClusteringFacts,
     DifferenceFacts,
@@ -73,8 +74,8 @@ def drawn_pictures(groups: int = 12, side_px: int = 48) -> Pictures:
     thumbnails = tuple(jpeg_bytes(Image.fromarray(draw_pair(3, index, 96)[0]), 85) for index in range(9))
     clusters = tuple(ClusterPictures(index, thumbnails) for index in range(2))
     sheet = jpeg_bytes(Image.new("RGB", (40, 30)), 85)
-    sheets = {"Diff-1": sheet}
-    sets = (SetPictures("Diff-1", accepted, rejected),)
+    sheets = {"Diff-sample-1": sheet}
+    sets = (SetPictures("Diff-sample-1", accepted, rejected),)
     return Pictures(sets, (clusters,), copy_sheets=sheets, agreement_sheets=sheets)
 
 
@@ -95,7 +96,10 @@ def drawn_metrics(fid: float = 31.4, *, stand_in: bool = True) -> SetMetrics:
             "ms_ssim_synthetic": figure(0.203, 0.006),
             "region_fid": figure(2 * fid, 6.0),
             "region_kid": figure(0.022, 0.006),
-            "floor_fid": figure(0.8 * fid, 2.6),
+            "real_halves_fid": figure(0.8 * fid, 2.6, 45),
+            "matched_fid": figure(1.1 * fid, 2.9, 45),
+            "real_halves_kid": figure(0.004, 0.003, 45),
+            "matched_kid": figure(0.0131, 0.005, 45),
             "memorisation": drawn_findings(stand_in=stand_in).model_dump(),
             "notes": ["n = 90 is less than the 384 dimensions of the features: the covariance is rank-deficient."],
         }
@@ -119,7 +123,7 @@ def drawn_findings(*, stand_in: bool = True, dropped: bool = False) -> Memorisat
     )
     changes = {"training": "drawn-0031", "of_own_source": False, "mirrored": True, "likeness": 0.91}
     flagged = (pair, pair.model_copy(update=changes))
-    threshold = Threshold(value=0.75, training_quantile=0.71, n_training=90, held_out_quantile=0.69, n_held_out=30)
+    threshold = Threshold(value=0.75, training_quantile=0.71, n_training=90)
     two, one, none = (share_figure(np.arange(86) < count) for count in (2, 1, 0))
     return Memorisation(
         n=86,
@@ -134,12 +138,11 @@ def drawn_findings(*, stand_in: bool = True, dropped: bool = False) -> Memorisat
         copies_of_own_source=one,
         copies_of_others=one,
         false_alarms=none,
-        false_alarms_of="held-out pictures",
         authentic=Authenticity(samples=one),
-        authentic_region=Authenticity(samples=two, held_out=one),
+        authentic_region=Authenticity(samples=two, real_halves=one),
         flagged=flagged,
         closest=flagged,
-        sheet="closest-Diff-1.png",
+        sheet="closest-Diff-sample-1.png",
         dropped=dropped,
         notes=("What a sample shares with its own source outside the redrawn region is not counted.",),
     )
@@ -163,7 +166,7 @@ def drawn_judgement(*, quantile: float | None = 0.05, stand_in: bool = True) -> 
         stand_in=stand_in,
         quantile=quantile,
         threshold=None if quantile is None else threshold_of([each.dice for each in real], quantile),
-        sheet="agreement-Diff-1.png",
+        sheet="agreement-Diff-sample-1.png",
         notes=("Agreement says that a label lies where a model of real pairs would put it.",),
     )
 
@@ -172,12 +175,19 @@ def drawn_facts(**changes: Any) -> Facts:
     """The facts of a finished demo run; `changes` replace whole fields."""
     facts = Facts(
         pipeline=_pipeline(),
-        parts=(_part("training pairs", "training", "train", 90), _part("held-out", "test", "test", 30)),
+        parts=(
+            _part("training pairs", "training", "train", 90),
+            _part("validation pairs", "validation", "validation", 22),
+            _part("held-out", "test", "test", 30),
+        ),
         sets=(_set(),),
         clusterings=(_clustering(),),
         models=tuple(_model(index) for index in range(2)),
-        evaluations=(EvaluationFacts(label="Diff-1", metrics=drawn_metrics()),),
-        judgements=(JudgementFacts(label="Diff-1", judgement=drawn_judgement()),),
+        budgets=(
+            BudgetFacts(recipe="Diff", strategy="per_cluster", networks=2, images_seen=19_200, images_planned=19_200),
+        ),
+        evaluations=(EvaluationFacts(label="Diff-sample-1", metrics=drawn_metrics()),),
+        judgements=(JudgementFacts(label="Diff-sample-1", judgement=drawn_judgement()),),
         segmentation=drawn_study(),
         jobs=_jobs(),
         code_version="0.1.0",
@@ -218,7 +228,7 @@ def _part(name: str, role: Any, part: str, n: int) -> PartFacts:
 
 def _set() -> SetFacts:
     return SetFacts(
-        label="Diff-1",
+        label="Diff-sample-1",
         recipe="Diff",
         sample_index=1,
         generation_id=drawn_id("generation"),
@@ -294,6 +304,8 @@ def drawn_study(seeds: int = 3, gain: float = 0.04) -> SegmentationFacts:
             ArmFacts(
                 name=arm,
                 real="real" in arm,
+                real_pairs=90,
+                reference=None if arm == "real" else "real",
                 sets=("Diff-1",) if "syn" in arm else (),
                 training_pairs=n,
                 steps=160,
@@ -331,7 +343,7 @@ def _jobs() -> tuple[JobFacts, ...]:
         "cluster": ["cluster"],
         "train": ["train Diff, cluster 1 of 2", "train Diff, cluster 2 of 2"],
         "generate": ["generate Diff"],
-        "evaluate": ["evaluate Diff-1"],
+        "evaluate": ["evaluate Diff-sample-1"],
         "segment": [f"segment {arm}, seed {seed}" for arm in _ARMS for seed in range(3)],
     }
     return tuple(drawn_job(kind, name) for kind, of_kind in names.items() for name in of_kind)

@@ -109,7 +109,7 @@ def test_a_run_on_real_features_and_pairs_carries_none() -> None:
     facts = drawn_facts(clusterings=())
     real = tuple(part.model_copy(update={"drawn": False}) for part in facts.parts)
     evaluations = tuple(e.model_copy(update={"metrics": drawn_metrics(stand_in=False)}) for e in facts.evaluations)
-    judgements = (JudgementFacts(label="Diff-1", judgement=drawn_judgement(stand_in=False)),)
+    judgements = (JudgementFacts(label="Diff-sample-1", judgement=drawn_judgement(stand_in=False)),)
     changes = {"parts": real, "evaluations": evaluations, "judgements": judgements}
     assert "stand-in" not in read(facts.model_copy(update=changes)).words
 
@@ -126,9 +126,9 @@ def test_samples_are_never_called_anonymous_without_a_not(reading: Reading) -> N
 
 def test_near_copies_stand_beside_what_the_same_thresholds_flag_among_real_pictures(reading: Reading) -> None:
     for text in (
-        "2 of 86 samples of Diff-1 are near-copies of a training picture.",
+        "2 of 86 samples of Diff-sample-1 are near-copies of a training picture.",
         "2 near-copies among 86 samples",
-        "held-out pictures, as if they were Diff-1",
+        "training pictures, as if they were Diff-sample-1",
         "the region shows drawn-0007, its own source; likeness 0.96",
         "the region shows drawn-0031, mirrored; likeness 0.91",
         "AuthPct, redrawn region",
@@ -141,7 +141,7 @@ def test_near_copies_that_were_dropped_are_said_to_be_and_a_sheet_without_room_i
     evaluations = tuple(item.model_copy(update={"metrics": metrics}) for item in drawn_facts().evaluations)
     words = read(drawn_facts(evaluations=evaluations)).words
     assert "left out of the set" in words
-    assert "closest-Diff-1.png" in words
+    assert "closest-Diff-sample-1.png" in words
 
 
 def test_a_set_from_before_there_was_a_copy_check_is_not_said_to_be_free_of_copies() -> None:
@@ -153,8 +153,8 @@ def test_a_set_from_before_there_was_a_copy_check_is_not_said_to_be_free_of_copi
 def test_agreement_of_samples_stands_beside_that_of_real_pairs_and_says_what_was_dropped(reading: Reading) -> None:
     for text in (
         "at a median Dice of 0.88, and with those of unseen real pairs at 0.87; 4 samples below 0.76 were left out.",
-        "Diff-1: 4 samples of 86 dropped",
-        "real pairs, judged like Diff-1",
+        "Diff-sample-1: 4 samples of 86 dropped",
+        "real pairs, judged like Diff-sample-1",
         "the 5.0 % quantile of 90 unseen real pairs",
         "drawn-0003~1: Dice 0.15",
         "encoders with random initial weights",
@@ -163,11 +163,11 @@ def test_agreement_of_samples_stands_beside_that_of_real_pairs_and_says_what_was
 
 
 def test_a_gate_that_only_scores_claims_no_threshold_and_a_run_without_one_no_agreement() -> None:
-    scored = JudgementFacts(label="Diff-1", judgement=drawn_judgement(quantile=None))
+    scored = JudgementFacts(label="Diff-sample-1", judgement=drawn_judgement(quantile=None))
     words = read(drawn_facts(judgements=(scored,))).words
     assert "nothing was dropped" in words
     assert "left out." not in words
-    assert "agreement-Diff-1.png" in words  # no room for the sheet: its file is named
+    assert "agreement-Diff-sample-1.png" in words  # no room for the sheet: its file is named
     assert "No set went before a quality gate" in read(drawn_facts(judgements=())).words
 
 
@@ -211,7 +211,7 @@ def test_classes_have_a_colour_a_legend_and_figures_of_their_own() -> None:
     told = study.model_copy(update={"class_names": ("<scar>",), "scores": (*study.scores, scar)})
     groups = tuple(drawn_group(index) for index in range(2))
     second = replace(groups[1], sample_label=groups[1].sample_label * np.uint8(2))
-    pictures = Pictures((SetPictures("Diff-1", (groups[0], second)),))
+    pictures = Pictures((SetPictures("Diff-sample-1", (groups[0], second)),))
 
     page = render_page(facts.model_copy(update={"parts": parts, "segmentation": told}), pictures)
 

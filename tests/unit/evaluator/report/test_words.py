@@ -73,8 +73,8 @@ def test_a_difference_within_the_spread_of_seeds_is_not_called_one() -> None:
 
 def test_a_difference_beyond_the_spread_of_seeds_is_named_with_its_interval() -> None:
     text = words.verdict(drawn_study(), "held-out")
-    assert "“synthetic” by −0.046 (95 % −0.056 to −0.036)" in text
-    assert "“real + synthetic” by +0.044" in text
+    assert "“synthetic” is worse than “real” by −0.046 (95 % −0.056 to −0.036)" in text
+    assert "“real + synthetic” is better than “real” by +0.044" in text
 
 
 def test_one_seed_allows_no_verdict() -> None:

@@ -1,5 +1,6 @@
 """What a person learns from a plan before anything runs."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,7 +10,6 @@ from segsmith_shared.plans.pipeline import (
     DatasetTooSmall,
     PipelinePlan,
     TooManyToDropFrom,
-    UnknownSet,
     plan_pipeline,
 )
 from segsmith_shared.plans.presets import PresetOverrideRejected, UnknownPreset
@@ -23,17 +23,18 @@ from segsmith_shared.plans.specs import (
     SegmentationStudySpec,
 )
 from segsmith_shared.plans.styling import ModelCannotStyle, StylingOverrideRejected
+from segsmith_shared.plans.synthetic_sets import UnknownSet
 from segsmith_shared.problems import InvalidInput
 
 PAIRS = PartRef(version_id=uuid4())
 TESTS = (NamedPart(name="held out", pairs=PartRef(version_id=uuid4())),)
 
 
-def planned(source_count: int = 100, *, grey: bool = False, **fields: object) -> PipelinePlan:
+def planned(source_count: int = 100, *, grey: bool = False, negatives: int = 0, **fields: object) -> PipelinePlan:
     spec = PipelineSpec.model_validate(
         {"pairs": PAIRS, "tests": TESTS, "clustering": ClusteringSpec(k=4), "preset": "tiny-cpu"} | fields
     )
-    return plan_pipeline(spec, uuid4(), source_count, torch_threads=2, grey=grey)
+    return plan_pipeline(spec, uuid4(), source_count, torch_threads=2, grey=grey, negatives=negatives)
 
 
 def amount(plan: PipelinePlan, what: str, unit: str) -> int:
@@ -73,17 +74,47 @@ def test_the_clusters_models_start_from_one_of_all_pairs_where_the_preset_says_s
     assert amount(plan, "Diff: training (at most)", "images") == 900 + 4 * 100
 
 
+def trainings(plan: PipelinePlan) -> list[dict[str, Any]]:
+    cluster = next(job for job in plan.jobs if job.kind == "cluster")
+    return list(cluster.spec.model_dump()["trainings"])
+
+
 def test_a_model_of_all_pairs_has_nothing_to_start_from() -> None:
     plan = planned(recipes=(Recipe(strategy="full", overrides={"training.warm_start_images": 900}),))
-    assert [job.name for job in plan.jobs if job.kind == "train"] == ["train Diff"]
+    assert not [job for job in plan.jobs if job.kind == "train"]
+    assert [order["warm_start_job_id"] for order in trainings(plan)] == [None]
 
 
-def test_one_network_that_is_told_the_cluster_costs_one_training() -> None:
-    plan = planned(recipes=(Recipe(strategy="conditioned"), Recipe(name="Paper")))
-    cluster = next(job for job in plan.jobs if job.kind == "cluster")
-    assert [order["together"] for order in cluster.spec.model_dump()["trainings"]] == [True, False]
-    told, paper = (amount(plan, f"{name}: training (at most)", "images") for name in ("Diff", "Paper"))
-    assert 4 * told == paper
+@pytest.mark.parametrize("k", [1, 4, 20])
+@pytest.mark.parametrize("preset", ["tiny-cpu", "small-64", "medium-128", "paper-256-2024"])
+def test_one_network_sees_as_many_images_as_those_of_all_clusters_together(k: int, preset: str) -> None:
+    strategies = ("per_cluster", "full", "conditioned")
+    recipes = tuple(Recipe.model_validate({"name": each, "strategy": each}) for each in strategies)
+    plan = planned(recipes=recipes, preset=preset, clustering=ClusteringSpec(k=k), segmentation=None)
+    images = {each: amount(plan, f"{each}: training (at most)", "images") for each in strategies}
+    assert images["full"] == images["conditioned"]
+    whole_batches = 4 * 128 * k  # each network ends with a whole batch
+    assert abs(images["full"] - images["per_cluster"]) <= whole_batches
+    assert [amount(plan, f"{each}: models (at most)", "models") for each in strategies] == [k, 1, 1]
+    assert [order["together"] for order in trainings(plan)] == [False, True, True]
+    assert [order["conditioned"] for order in trainings(plan)][1:] == [False, True]
+    assert not [note for note in plan.notes if "numbers of images" in note]
+
+
+def test_the_papers_model_of_all_pairs_sees_the_200_000_images_of_its_authors() -> None:
+    recipes = (Recipe(), Recipe(name="Full", strategy="full"))
+    plan = planned(recipes=recipes, preset="paper-256-2023", clustering=ClusteringSpec(k=20), segmentation=None)
+    assert amount(plan, "Full: training (at most)", "images") == 200_000
+    assert amount(plan, "Diff: training (at most)", "images") == 20 * 110_000
+    assert "Diff 2,200,000, Full 200,000" in " ".join(plan.notes)
+
+
+def test_a_number_of_images_that_a_recipe_gives_is_taken_as_it_is_and_unequal_budgets_are_noted() -> None:
+    given = {"training": {"images_total": 640}}
+    plan = planned(recipes=(Recipe(), Recipe(name="Full", strategy="full", overrides=given)))
+    assert amount(plan, "Full: training (at most)", "images") == 640
+    assert trainings(plan)[1]["pooled"] is None
+    assert "Full 640" in " ".join(plan.notes)
 
 
 def test_guidance_costs_twice_and_needs_a_network_that_is_told_the_cluster() -> None:
@@ -97,14 +128,6 @@ def test_guidance_costs_twice_and_needs_a_network_that_is_told_the_cluster() -> 
     assert twice == 2 * plain
     with pytest.raises(InvalidInput, match="told no cluster"):
         planned(recipes=(Recipe(overrides=guided),))
-
-
-def test_the_full_strategy_trains_one_model_without_waiting_for_clusters() -> None:
-    plan = planned(recipes=(Recipe(strategy="full"),))
-    train = next(job for job in plan.jobs if job.kind == "train")
-    assert train.needs == ()
-    assert next(job for job in plan.jobs if job.kind == "generate").needs == (train.id,)
-    assert amount(plan, "Diff: models (at most)", "models") == 1
 
 
 def test_a_recipe_the_papers_way_costs_960_evaluations_a_sample_on_the_sources_asked_for() -> None:
@@ -121,7 +144,7 @@ def test_generation_fans_out_over_as_many_jobs_as_asked_and_no_more_than_there_a
     assert sum(job.kind == "generate" for job in few.jobs) == 5
 
 
-def test_each_arm_is_trained_once_per_seed_after_the_sets_it_eats() -> None:
+def test_each_arm_is_trained_once_per_seed_after_the_sets_it_trains_on() -> None:
     study = SegmentationStudySpec(seeds=2)
     plan = planned(segmentation=study)
     generate = {job.id for job in plan.jobs if job.kind == "generate"}
@@ -137,19 +160,25 @@ def test_segmentation_does_not_wait_for_evaluation_unless_near_copies_are_to_be_
     assert not needed & {job.id for job in jobs if job.kind == "evaluate"}
 
 
-def test_where_near_copies_are_dropped_an_arm_is_trained_after_the_evaluation_of_each_set_it_eats() -> None:
+def test_where_near_copies_are_dropped_an_arm_is_trained_after_the_evaluation_of_each_set_it_trains_on() -> None:
     study = SegmentationStudySpec(
         seeds=1,
         arms=(
             ArmSpec(name="real"),
             ArmSpec(name="one", real=False, sets=("Diff-1",)),
-            ArmSpec(name="both", real=False, sets=("Diff-1", "Diff-2")),
+            ArmSpec(name="both", real=False, sets=("Diff-2",)),
+            ArmSpec(name="second alone", real=False, sets=("Diff-sample-2",)),
         ),
     )
     recipe = Recipe(overrides={"sampling.samples_per_source": 2})
     plan = planned(segmentation=study, recipes=(recipe,), drop_near_copies=True)
     first, second = (job.id for job in plan.jobs if job.kind == "evaluate")
-    assert [set(job.needs) for job in plan.jobs if job.kind == "segment"] == [set(), {first}, {first, second}]
+    assert [set(job.needs) for job in plan.jobs if job.kind == "segment"] == [
+        set(),
+        {first},
+        {first, second},
+        {second},
+    ]
     assert all(job.spec.model_dump()["drop_near_copies"] for job in plan.jobs if job.kind == "evaluate")
     known: set[UUID] = set()
     for job in plan.jobs:
@@ -175,7 +204,7 @@ def test_more_clusters_than_pairs_are_refused_with_what_to_do() -> None:
     assert "at most 3" in refused.value.hint
 
 
-def test_an_arm_that_eats_a_set_nobody_makes_is_refused_by_name() -> None:
+def test_an_arm_of_a_set_that_no_recipe_makes_is_refused_by_name() -> None:
     study = SegmentationStudySpec(arms=(ArmSpec(name="ghost", real=False, sets=("Diff-9",)),))
     with pytest.raises(UnknownSet, match="Diff-9"):
         planned(segmentation=study)
@@ -218,8 +247,8 @@ def test_styled_sets_wait_for_the_plain_ones_and_are_evaluated_beside_them() -> 
     assert [set(job.needs) for job in style] == [generate, generate]
     assert [g.recipe for g in plan.generations] == ["Diff", "Styled-Diff"]
     evaluated = {job.name: set(job.needs) for job in plan.jobs if job.kind == "evaluate"}
-    assert evaluated["evaluate Styled-Diff-2"] == {job.id for job in style}
-    assert evaluated.keys() == {f"evaluate {name}-{n}" for name in ("Diff", "Styled-Diff") for n in (1, 2)}
+    assert evaluated["evaluate Styled-Diff-sample-2"] == {job.id for job in style}
+    assert evaluated.keys() == {f"evaluate {name}-sample-{n}" for name in ("Diff", "Styled-Diff") for n in (1, 2)}
     assert amount(plan, "Styled-Diff: each sample", "U-Net evaluations") == 120
 
 

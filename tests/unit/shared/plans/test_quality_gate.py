@@ -129,7 +129,7 @@ def test_styling_begins_with_what_passed_and_styled_sets_go_before_the_same_judg
         DROPS, recipes=({"overrides": {"sampling.samples_per_source": 1}, "styling": {}},), segmentation=None
     )
     plain, styled = of_kind(plan, "gate")
-    assert (plain.name, styled.name) == ("gate Diff-1", "gate Styled-Diff-1")
+    assert (plain.name, styled.name) == ("gate Diff-sample-1", "gate Styled-Diff-sample-1")
     assert len(of_kind(plan, "judge")) == 2
     assert plain.spec.model_dump()["judge_job_ids"] == styled.spec.model_dump()["judge_job_ids"]
     assert [set(job.needs) for job in of_kind(plan, "style")] == [{plain.id}]

@@ -71,8 +71,7 @@ def test_every_way_of_training_can_start_from_a_model(strategy: str) -> None:
     spec = PipelineSpec(pairs=PartRef(version_id=uuid4()), recipes=(recipe,), segmentation=None)
     first = plan_pipeline(spec, uuid4(), 20, 1, MODELS).jobs
     jobs = {job.kind: job.spec.model_dump() for job in first}
-    begins = jobs["train"] if strategy == "full" else jobs["cluster"]["trainings"][0]
-    assert begins["warm_start_job_id"] == MODELS[ONE].job_id
+    assert jobs["cluster"]["trainings"][0]["warm_start_job_id"] == MODELS[ONE].job_id
 
 
 @pytest.mark.parametrize("recipe", [drawing(TWO_CLASSES), Recipe(warm_start_model_id=TWO_CLASSES), Recipe()])

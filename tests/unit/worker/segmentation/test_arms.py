@@ -1,22 +1,16 @@
-"""Arms feed what they say: split by source, nested subsets, and the three published ways of mixing."""
+"""Arms train on what they say: exactly n real pairs, nested subsets, the published ways of mixing, one validation."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from segsmith_worker.segmentation.arms import (
-    Pairs,
-    Policy,
-    SegmentationData,
-    TooFewSources,
-    arm_rows,
-    prepare_arm,
-    split_by_source,
-)
+from segsmith_shared.plans.specs import Policy
+from segsmith_worker.segmentation.arms import Pairs, SegmentationData, TooFewSources, arm_rows, prepare_arm
 from segsmith_worker.segmentation.training import row_at
 
-SOURCES = [f"s{number:03}" for number in range(50)]
+SOURCES = [f"s{number:03}" for number in range(40)]
+SYNTHETIC = (100, 200)
 
 
 def pairs(sources: list[str], shade: int) -> Pairs:
@@ -25,14 +19,26 @@ def pairs(sources: list[str], shade: int) -> Pairs:
     return Pairs(images, (images[..., 0] > 0).astype(np.uint8), sources, [f"{shade}/{source}" for source in sources])
 
 
-def arm(policy: Policy = "pool", *, use_real: bool = True, limit: int | None = None, seed: int = 0) -> SegmentationData:
+VALIDATION = pairs(["v0", "v1", "v2"], 50)
+
+
+def arm(
+    policy: Policy = "pool",
+    *,
+    use_real: bool = True,
+    limit: int | None = None,
+    seed: int = 0,
+    without: tuple[str, ...] = (),
+) -> SegmentationData:
+    """Real pairs and two synthetic sets, of which five sources have no sample, and `without` none either."""
+    accepted = [source for source in SOURCES[5:] if source not in without]
     return prepare_arm(
         pairs(SOURCES, 0),
-        [pairs(SOURCES[5:], 100), pairs(SOURCES[5:], 200)],
+        [pairs(accepted, shade) for shade in SYNTHETIC],
+        VALIDATION,
         use_real=use_real,
         real_limit=limit,
         policy=policy,
-        validation_fraction=0.2,
         seed=seed,
     )[0]
 
@@ -41,20 +47,32 @@ def shades(data: SegmentationData, accesses: int) -> Counter[int]:
     return Counter(int(data.images[row_at(position, data, 0)][4, 4, 0]) for position in range(accesses))
 
 
-def test_no_source_trains_and_validates() -> None:
-    rows = arm_rows(SOURCES, [SOURCES, SOURCES], use_real=True, limit=None, seed=0)
-    training, validation = split_by_source(rows, 0.2, 0)
-    held_out = {row.source for row in validation}
-    assert len(held_out) == 10
-    assert not held_out & {row.source for row in training}
-    assert len(training) == 3 * 40
-    assert len(validation) == 3 * 10
+@pytest.mark.parametrize("limit", [None, 1, 16])
+@pytest.mark.parametrize("use_real", [True, False])
+def test_every_arm_validates_on_the_same_real_pairs_and_trains_on_none_of_them(
+    limit: int | None, use_real: bool
+) -> None:
+    data = arm(use_real=use_real, limit=limit if limit != 1 or use_real else 16)
+    assert np.array_equal(data.validation_images, VALIDATION.images)
+    assert 50 not in shades(data, 200)
 
 
-def test_a_synthetic_arm_holds_no_real_pair() -> None:
-    data = arm(use_real=False)
-    assert set(shades(data, 500)) == {100, 200}
-    assert set(data.validation_images[:, 4, 4, 0].tolist()) == {100, 200}
+@pytest.mark.parametrize("limit", [1, 16, 40])
+def test_a_limit_of_n_trains_on_n_real_pairs(limit: int) -> None:
+    data = arm(limit=limit)
+    assert sum(data.images[:, 4, 4, 0] == 0) == limit
+
+
+def test_more_real_pairs_than_there_are_is_an_error_that_says_how_many_there_are() -> None:
+    with pytest.raises(TooFewSources, match="asks for 41 real pairs; there are 40"):
+        arm(limit=41)
+
+
+def test_a_synthetic_arm_holds_no_real_pair_whatever_the_policy() -> None:
+    for policy in ("pool", "append_bernoulli", "replace_on_access"):
+        data = arm(policy, use_real=False)
+        assert set(shades(data, 500)) == set(SYNTHETIC)
+        assert len(data.images) == 70  # there is nothing to append to or to replace
 
 
 def test_a_smaller_subset_is_part_of_the_larger_one_and_the_same_for_every_arm() -> None:
@@ -64,19 +82,42 @@ def test_a_smaller_subset_is_part_of_the_larger_one_and_the_same_for_every_arm()
     assert len(chosen(16)) == 16
     assert chosen(8) < chosen(16) < chosen(32)
     assert chosen(16) == chosen(16, use_real=False)
+    others = {row.source for row in arm_rows(SOURCES, [], use_real=True, limit=16, seed=4)}
+    assert others != chosen(16)
 
 
-def test_an_epoch_of_a_pool_shows_every_pair_once() -> None:
+def turns(data: SegmentationData, accepted: list[str]) -> list[tuple[int, str]]:
+    """Origin and source of every pair, in the order of the first epoch."""
+    shown = []
+    for position in range(len(data.draws)):
+        picture = data.images[row_at(position, data, 0)]
+        shade, place = int(picture[4, 4, 0]), int(picture[0, 0, 0])
+        shown.append((shade, (accepted if shade else SOURCES)[place]))
+    return shown
+
+
+@pytest.mark.parametrize("policy", ["pool", "append_bernoulli", "append_each_bernoulli"])
+def test_a_rejected_sample_changes_no_other_pairs_turn_nor_toss(policy: Policy) -> None:
+    accepted = SOURCES[5:]
+    whole = turns(arm(policy), accepted)
+    rejected = next(source for shade, source in whole if shade)  # one that is shown
+    less = turns(arm(policy, without=(rejected,)), [source for source in accepted if source != rejected])
+    assert less == [(shade, source) for shade, source in whole if not shade or source != rejected]
+    assert len(less) < len(whole)
+
+
+def test_an_epoch_of_a_pool_shows_every_pair_once_in_a_new_order_each_time() -> None:
     data = arm()
-    shown = [row_at(position, data, 0) for position in range(len(data.images))]
-    assert sorted(shown) == list(range(len(data.images)))
-    assert shown != sorted(shown)
+    count = len(data.images)
+    epochs = [[row_at(epoch * count + place, data, 0) for place in range(count)] for epoch in range(2)]
+    assert [sorted(shown) for shown in epochs] == [list(range(count))] * 2
+    assert epochs[0] != epochs[1] != sorted(epochs[1])
 
 
 def test_replace_on_access_shows_synthetic_pairs_half_of_the_time() -> None:
-    data = arm("replace_on_access", limit=45)
-    assert len(data.draws) == 36
-    counts = shades(data, 36 * 50)
+    data = arm("replace_on_access")
+    assert len(data.draws) == 40
+    counts = shades(data, 40 * 50)
     with_samples = sum(len(draw.rows) > 1 for draw in data.draws) / len(data.draws)
     assert (counts[100] + counts[200]) / counts.total() == pytest.approx(0.5 * with_samples, abs=0.04)
 
@@ -87,24 +128,37 @@ def test_uniform_ij_shows_each_pair_of_a_source_equally_often() -> None:
     assert counts[0] > counts[100]  # five sources have no synthetic pair
 
 
-def test_append_bernoulli_keeps_all_real_and_half_of_the_synthetic_pairs() -> None:
-    data = arm("append_bernoulli")
-    shade = Counter(data.images[:, 4, 4, 0].tolist())
-    assert shade[0] == 40
-    assert 20 < shade[100] + shade[200] < 52
+def samples_per_source(data: SegmentationData) -> Counter[int]:
+    """How many sources have 0, 1 or 2 synthetic pairs in an arm, of those that have samples at all."""
+    images = data.images[data.images[:, 4, 4, 0] > 0]
+    found = Counter(int(place) for place in images[:, 0, 0, 0])
+    return Counter(found[place] for place in range(35))
+
+
+def test_append_bernoulli_tosses_once_for_a_real_pair_and_adds_all_of_its_samples_or_none() -> None:
+    counts = sum((samples_per_source(arm("append_bernoulli", seed=seed)) for seed in range(20)), Counter[int]())
+    assert set(counts) == {0, 2}
+    assert counts[2] / counts.total() == pytest.approx(0.5, abs=0.06)
+    assert (
+        len(set(map(int, arm("append_bernoulli").images[arm("append_bernoulli").images[:, 4, 4, 0] == 0, 0, 0, 0])))
+        == 40
+    )
+
+
+def test_append_each_bernoulli_tosses_for_every_sample() -> None:
+    counts = sum((samples_per_source(arm("append_each_bernoulli", seed=seed)) for seed in range(20)), Counter[int]())
+    assert counts[1] / counts.total() == pytest.approx(0.5, abs=0.06)
+    assert counts[2] / counts.total() == pytest.approx(0.25, abs=0.06)
 
 
 def test_the_manifest_names_what_trained_and_what_validated() -> None:
-    data, manifest = prepare_arm(
-        pairs(SOURCES, 0), [], use_real=True, real_limit=10, policy="pool", validation_fraction=0.2, seed=0
-    )
-    assert len(manifest["train"]) == len(data.images) == 8
-    assert len(manifest["validation"]) == len(data.validation_images) == 2
-    assert not set(manifest["train"]) & set(manifest["validation"])
+    data, manifest = prepare_arm(pairs(SOURCES, 0), [], VALIDATION, use_real=True, real_limit=10, policy="pool", seed=0)
+    assert len(manifest["train"]) == len(data.images) == 10
+    assert manifest["validation"] == VALIDATION.names
 
 
-def test_one_source_is_too_few() -> None:
-    with pytest.raises(TooFewSources):
+def test_an_arm_whose_samples_were_all_rejected_says_so() -> None:
+    with pytest.raises(TooFewSources, match="no pair to train on"):
         prepare_arm(
-            pairs(["a", "a"], 0), [], use_real=True, real_limit=None, policy="pool", validation_fraction=0.2, seed=0
+            pairs(SOURCES, 0), [pairs([], 100)], VALIDATION, use_real=False, real_limit=None, policy="pool", seed=0
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from segmentation_models_pytorch import metrics
 from segmentation_models_pytorch.losses import DiceLoss
 
+from segsmith_shared.pairs.pair import IGNORE
 from segsmith_worker.segmentation import scores
 
 Probabilities = NDArray[np.float32]
@@ -57,14 +58,63 @@ def test_the_papers_soft_score_is_the_soft_dice_of_each_image() -> None:
 
 def test_nothing_predicted_where_nothing_is_counts_as_perfect() -> None:
     empty = np.zeros((1, 4, 4), dtype=np.float32)
-    result = score(empty, empty.astype(bool))
-    assert set(result.figures().values()) == {1.0}
+    figures = score(empty, empty.astype(bool)).figures()
+    assert {figures[name] for name in ("dice", "iou", "dice_dataset", "iou_dataset", "dice_soft_paper")} == {1.0}
+    assert (figures["negatives"], figures["false_positives"]) == (1, 0)
 
 
 def test_a_prediction_where_nothing_is_counts_as_nothing() -> None:
     full = np.ones((1, 4, 4), dtype=np.float32)
     result = score(full, np.zeros((1, 4, 4), dtype=bool))
     assert result.dice == result.iou == result.dice_dataset == 0
+
+
+def test_pictures_without_a_lesion_are_counted_with_their_false_positives_beside_the_scores_of_the_others() -> None:
+    labels = np.zeros((4, 6, 6), dtype=bool)
+    labels[0, :3] = True  # found by half
+    predictions = np.zeros((4, 6, 6), dtype=np.float32)
+    predictions[0, :3, :3] = 1
+    predictions[1, 0, 0] = 1  # one false positive among three
+    figures = score(predictions, labels).figures()
+    assert figures["negatives"] == 3
+    assert figures["false_positives"] == pytest.approx(1 / 3)
+    assert figures["iou_lesion"] == pytest.approx(1 / 2)
+    assert figures["dice_lesion"] == pytest.approx(2 / 3)
+    assert figures["iou"] == pytest.approx((1 / 2 + 0 + 1 + 1) / 4)
+
+
+def test_a_test_set_of_lesions_alone_has_no_word_on_negatives() -> None:
+    assert "negatives" not in score(np.ones((2, 4, 4), dtype=np.float32), np.ones((2, 4, 4), dtype=bool)).figures()
+
+
+def test_unknown_pixels_count_for_neither_side() -> None:
+    labels = np.zeros((1, 6, 6), np.uint8)
+    labels[0, :2], labels[0, 4:] = 1, IGNORE
+    predicted = np.zeros((1, 1, 6, 6), np.float32)
+    predicted[0, 0, :2], predicted[0, 0, 4:] = 1, 0.9  # right where it is known, and something where it is not
+    result = scores.score(predicted, labels)
+    assert result.iou == result.dice == result.dice_dataset == 1
+    assert result.dice_soft_paper == 1
+    assert scores.mean_iou(scores.where_known(scores.class_maps(predicted), labels), labels, 1) == 1
+
+
+def test_a_picture_whose_label_is_all_unknown_but_background_is_a_negative() -> None:
+    labels = np.zeros((1, 4, 4), np.uint8)
+    labels[0, :2] = IGNORE
+    figures = scores.score(np.ones((1, 1, 4, 4), np.float32), labels).figures()
+    assert (figures["negatives"], figures["false_positives"]) == (1, 1)
+
+
+def test_a_lesion_that_vanished_at_the_scored_side_is_counted_and_flatters_no_score() -> None:
+    labels = np.zeros((3, 4, 4), np.uint8)
+    labels[0, 0] = 1
+    nothing = np.zeros((3, 1, 4, 4), np.float32)
+    figures = scores.score(nothing, labels, had_lesion=np.array([True, True, False])).figures()
+    assert figures["vanished"] == 1
+    assert figures["negatives"] == 1
+    assert figures["iou"] == pytest.approx(1 / 2)  # a lesion missed and a true negative; the vanished one is left out
+    with pytest.raises(scores.NothingToScore, match="4 × 4 px"):
+        scores.score(nothing[1:2], labels[1:2], had_lesion=np.array([True]))
 
 
 def test_the_mean_over_images_and_the_pooled_score_differ_where_lesions_do() -> None:

@@ -10,7 +10,7 @@ from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.plans.segmentation import SegmentationSpec, preset_named
 from segsmith_shared.storage.pair_arrays import class_maps_of, images_of
 from segsmith_worker.segmentation import scores, training
-from segsmith_worker.segmentation.arms import Pairs, SegmentationData, prepare_arm
+from segsmith_worker.segmentation.arms import Pairs, SegmentationData, chosen_pairs, prepare_arm
 from segsmith_worker.segmentation.judging import agreement_of
 from segsmith_worker.segmentation.training import SegmentationState, StepReport, network_of, train
 from tests.fixtures.class_pairs import class_pairs
@@ -38,15 +38,12 @@ def data_for(spec: SegmentationSpec, count: int = 10) -> SegmentationData:
 
 
 def arm_of(pairs: Pairs, spec: SegmentationSpec) -> SegmentationData:
-    return prepare_arm(
-        pairs,
-        [],
-        use_real=True,
-        real_limit=None,
-        policy="pool",
-        validation_fraction=spec.validation_fraction,
-        seed=0,
-    )[0]
+    """A fifth of the pairs validates."""
+    held_out = max(1, round(spec.validation_fraction * len(pairs.names)))
+    taught, validation = (
+        chosen_pairs(pairs, places) for places in (range(held_out, len(pairs.names)), range(held_out))
+    )
+    return prepare_arm(taught, [], validation, use_real=True, real_limit=None, policy="pool", seed=0)[0]
 
 
 def assert_equal(first: SegmentationState, second: SegmentationState) -> None:
