@@ -40,7 +40,9 @@ def test_judges_and_judgements_of_a_pipeline_are_read_back_by_the_client(room: A
     held_out = {"some pair": {"name": "a", "dice": 0.9, "iou": 0.82}}
     findings = drawn_judgement().model_dump(mode="json")
     judge = Judge(job_id=job.id, fold=0, folds=2, held_out=held_out, checkpoint_digest="ab" * 32)
-    room.add(judge, SetJudgement(job_id=job.id, synthetic_version_id=version_id, label="Diff-1", findings=findings))
+    room.add(
+        judge, SetJudgement(job_id=job.id, synthetic_version_id=version_id, label="Diff-sample-1", findings=findings)
+    )
     with Client(room.url, room.key) as client:
         (shown,) = client.judges.list(pipeline_id=pipeline_id)
         (found,) = client.judgements.list(pipeline_id=pipeline_id)

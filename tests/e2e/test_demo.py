@@ -52,7 +52,7 @@ def test_every_sample_is_accounted_for_and_every_accepted_pair_is_at_home(
     counts = document["sets"][0]["counts"]
     assert counts["requested"] == TRAIN_PAIRS
     assert counts["accepted"] + sum(counts["rejected"].values()) == TRAIN_PAIRS
-    home = folder / "result" / "sets" / "Diff-1"
+    home = folder / "result" / "sets" / "Diff-sample-1"
     images, masks = (sorted((home / name).iterdir()) for name in ("images", "masks"))
     assert [path.name for path in images] == [path.name for path in masks]
     assert len(images) == counts["accepted"]
@@ -67,7 +67,7 @@ def test_the_report_opens_from_disk_and_says_what_was_stand_in(finished: tuple[P
     text = page.read_text()
     assert not re.search(r"""(src|href)=["']https?://""", text)
     assert "stand-in" in text.lower()
-    assert "Diff-1" in text
+    assert "Diff-sample-1" in text
 
 
 def test_the_study_scores_every_arm_on_pairs_nobody_trained_on(finished: tuple[Path, dict[str, Any], str]) -> None:
@@ -80,11 +80,13 @@ def test_the_study_scores_every_arm_on_pairs_nobody_trained_on(finished: tuple[P
 def test_judges_say_how_well_labels_fit_and_drop_nothing_unasked(finished: tuple[Path, dict[str, Any], str]) -> None:
     folder, document, _ = finished
     (told,) = document["agreement"]
-    assert (told["set"], told["threshold"], told["dropped"]) == ("Diff-1", None, 0)
+    assert (told["set"], told["threshold"], told["dropped"]) == ("Diff-sample-1", None, 0)
     assert told["judged"] == document["sets"][0]["counts"]["accepted"]
     assert 0 <= told["dice_median"] <= 1
-    assert (folder / "result" / "agreement-Diff-1.png").is_file()
-    pairs = [json.loads(line) for line in (folder / "result/sets/Diff-1/provenance.jsonl").read_text().splitlines()]
+    assert (folder / "result" / "agreement-Diff-sample-1.png").is_file()
+    pairs = [
+        json.loads(line) for line in (folder / "result/sets/Diff-sample-1/provenance.jsonl").read_text().splitlines()
+    ]
     assert all(0 <= pair["sample"]["agreement"]["iou"] <= pair["sample"]["agreement"]["dice"] <= 1 for pair in pairs)
 
 

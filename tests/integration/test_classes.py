@@ -69,7 +69,7 @@ def test_classes_go_from_stored_labels_into_networks_samples_judges_and_scores(
         sets = {row.label: row.class_names for row in session.exec(select(DatasetVersion))}
         sources = {pair.id: pair for pair in session.exec(select(Pair).where(Pair.version_id == version_id))}
     assert model.preset["network"]["classes"] == 2
-    assert sets["Diff-1"] == sets["Styled-Diff-1"] == list(NAMES)
+    assert sets["Diff-sample-1"] == sets["Styled-Diff-sample-1"] == list(NAMES)
     assert {"dice", "iou"} <= run.scores["held out"].keys()
     assert any(f"dice[{name}]" in run.scores["held out"] for name in NAMES)
 

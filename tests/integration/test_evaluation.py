@@ -36,7 +36,7 @@ from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.intake import label_png_bytes, png_bytes
 from segsmith_shared.plans.pipeline import TooManyToDropFrom
 from segsmith_shared.plans.presets import preset_named
-from segsmith_shared.plans.specs import EvaluateJobSpec, EvaluationSpec, NamedPart, PartRef
+from segsmith_shared.plans.specs import EvaluateJobSpec, EvaluationSpec, PartRef
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
 from tests.fixtures.drawn_version import drawn_version
@@ -47,12 +47,11 @@ GIVEN_BACK, TAKEN, TAKEN_FROM = 2, 5, 6
 
 
 class Made:
-    """A closed set Diff-1: honest redraws, one that gives its source back, and one that shows another's lesion."""
+    """A closed set Diff-sample-1: honest redraws, one of its source again, one of another's lesion."""
 
     def __init__(self, engine: Engine, objects: ObjectStore, class_names: Sequence[str] = ()) -> None:
         self.engine, self.objects = engine, objects
         self.version_id = drawn_version(engine, objects, SOURCES, SIDE_PX, class_names=class_names)
-        self.test_id = drawn_version(engine, objects, 8, SIDE_PX, seed=1, class_names=class_names)
         preset = preset_named("tiny-cpu").model_dump(mode="json")
         preset["network"]["side_px"] = SIDE_PX
         pipeline, dataset = Pipeline(name="trial"), Dataset(name="sets")
@@ -94,13 +93,11 @@ class Made:
         self.store(job)
         return job
 
-    def evaluate_job(self, *, drop_near_copies: bool, held_out: bool = True, largest_whole_set: int = 100) -> Job:
-        tests = (NamedPart(name="held-out", pairs=PartRef(version_id=self.test_id)),)
+    def evaluate_job(self, *, drop_near_copies: bool, largest_whole_set: int = 100) -> Job:
         spec = EvaluateJobSpec(
             generation_id=self.generation_id,
             sample_index=1,
             pairs=PartRef(version_id=self.version_id),
-            tests=tests if held_out else (),
             geometry="squash",
             evaluation=EvaluationSpec(ms_ssim_pairs=10, bootstrap_samples=5, largest_whole_set=largest_whole_set),
             seed=0,
@@ -183,11 +180,11 @@ def test_planted_copies_are_named_counted_and_shown(made: Made, settings: Settin
     assert findings.near_copies.value == pytest.approx(2 / SOURCES)
     assert (findings.copies_of_own_source.detail, findings.copies_of_others.detail) == ({"count": 1}, {"count": 1})
     assert findings.near_copies.low is not None
-    assert (findings.stand_in, findings.whole_threshold.n_held_out) == (True, 8)
+    assert (findings.stand_in, findings.whole_threshold.n_training) == (True, SOURCES)
     assert "anonym" not in metrics.model_dump_json().lower()
     with session_scope(made.engine) as session:
         (sheet,) = session.exec(select(Artifact).where(Artifact.job_id == job.id)).all()
-        assert sheet.name == findings.sheet == "closest-Diff-1.png"
+        assert sheet.name == findings.sheet == "closest-Diff-sample-1.png"
         picture = Image.open(BytesIO(object_store.get_bytes(sheet.digest)))
         assert picture.height > SOURCES * 160
         assert all(session.exec(select(Sample.accepted)).all())
@@ -208,7 +205,7 @@ def test_where_asked_near_copies_leave_the_set_and_are_counted_by_reason(made: M
         assert sorted(rejected) == [GIVEN_BACK, TAKEN]
         assert generation.counts == {"requested": SOURCES, "accepted": SOURCES - 2, "rejected": {"near_copy": 2}}
         assert (version.label, version.pair_count, version.created_by_job_id) == (
-            "Diff-1 (checked)",
+            "Diff-sample-1 (checked)",
             SOURCES - 2,
             job.id,
         )
@@ -229,10 +226,10 @@ def test_a_set_of_two_classes_is_measured_like_one_and_each_of_its_versions_name
     with session_scope(engine) as session:
         versions = session.exec(select(DatasetVersion).where(DatasetVersion.origin == "synthetic")).all()
         assert sorted((v.label, v.class_names) for v in versions) == [
-            ("Diff-1", []),
-            ("Diff-1", ["polyp", "scar"]),
-            ("Diff-1 (checked)", []),
-            ("Diff-1 (checked)", ["polyp", "scar"]),
+            ("Diff-sample-1", []),
+            ("Diff-sample-1", ["polyp", "scar"]),
+            ("Diff-sample-1 (checked)", []),
+            ("Diff-sample-1 (checked)", ["polyp", "scar"]),
         ]
 
 
@@ -273,20 +270,15 @@ def test_a_large_evaluation_goes_on_after_its_last_shard_and_comes_to_the_same(
         assert session.get_one(Job, job.id).slice_number == 8
 
 
-def test_the_floor_of_a_large_set_is_of_all_real_pictures_as_its_fid_is(
-    made: Made, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_halves_of_real_pictures_are_compared_at_their_own_n_also_where_a_set_is_large(
+    made: Made, settings: Settings
 ) -> None:
-    options = {"drop_near_copies": False, "held_out": False, "largest_whole_set": 6}
-    _, large = evaluated(made, settings, **options)
-    assert large.floor_fid is not None
-    assert (large.floor_fid.n, large.floor_fid.detail["interval_images"]) == (5, 3)
-    assert [note for note in large.notes if note.startswith("Floor")] == [
-        "Floor: FID between two halves of the real pictures, at n = 5, so higher than at full n."
-    ]
-    monkeypatch.setattr(shards, "SHARD_PICTURES", 1)
-    _, sliced = evaluated(made, settings, **options)
-    assert sliced.floor_fid is not None
-    assert sliced.floor_fid.value == pytest.approx(large.floor_fid.value, rel=1e-6)
+    _, whole = evaluated(made, settings, drop_near_copies=False)
+    _, large = evaluated(made, settings, drop_near_copies=False, largest_whole_set=6)
+    for metrics, half in ((whole, 5), (large, 3)):
+        for figure in (metrics.real_halves_fid, metrics.matched_fid, metrics.real_halves_kid, metrics.matched_kid):
+            assert figure is not None
+            assert figure.n == half
 
 
 def test_near_copies_are_not_left_out_of_a_set_that_is_checked_in_part(made: Made, settings: Settings) -> None:

@@ -66,7 +66,7 @@ def test_accepted_samples_become_one_set_whose_background_is_the_sources(
     accepted = [sample for sample in samples.values() if sample.accepted]
     with session_scope(engine) as session:
         generation = session.get_one(Generation, generation_id)
-        version = session.exec(select(DatasetVersion).where(DatasetVersion.label == "Diff-1")).one()
+        version = session.exec(select(DatasetVersion).where(DatasetVersion.label == "Diff-sample-1")).one()
         pairs = session.exec(select(Pair).where(Pair.version_id == version.id).order_by(col(Pair.position))).all()
     assert generation.version_ids == {"1": str(version.id)}
     assert generation.counts["requested"] == SOURCES

@@ -46,3 +46,27 @@ def test_jobs_that_wait_at_the_upgrade_cost_claims_nothing_from_then_on(empty_da
     with engine.connect() as connection:
         assert list(connection.scalars(text("SELECT name FROM job WHERE waits"))) == ["waiting"]
     engine.dispose()
+
+
+def test_sets_of_single_samples_are_called_so_after_the_upgrade(empty_database_url: str) -> None:
+    upgrade(empty_database_url, "0005")
+    engine = engine_for(empty_database_url)
+    with engine.begin() as connection:
+        statements = (
+            "INSERT INTO dataset (id, name, description) VALUES (gen_random_uuid(), 'd', '')",
+            "INSERT INTO dataset_version (id, dataset_id, number, label, origin, pair_count, digest, class_names, "
+            "report, provenance) SELECT gen_random_uuid(), id, n, label, origin, 1, 'x', '[]', '{}', '{}' FROM dataset,"
+            " (VALUES (1, 'Diff-2', 'synthetic'), (2, 'Styled-Diff-1 (checked, judged)', 'synthetic'), "
+            "(3, 'trial-2', 'real')) AS given (n, label, origin)",
+            "INSERT INTO pipeline (id, name, spec, plan) VALUES (gen_random_uuid(), 'p', "
+            '\'{"segmentation": {"arms": [{"name": "a-1", "sets": ["Diff-2"]}]}}\', \'{}\')',
+        )
+        for statement in statements:
+            connection.execute(text(statement.replace(":", "\\:") if "pipeline" in statement else statement))
+    upgrade(empty_database_url)
+    with engine.connect() as connection:
+        labels = list(connection.scalars(text("SELECT label FROM dataset_version ORDER BY number")))
+        arms = connection.scalar(text("SELECT spec #> '{segmentation,arms}' FROM pipeline"))
+    engine.dispose()
+    assert labels == ["Diff-sample-2", "Styled-Diff-sample-1 (checked, judged)", "trial-2"]
+    assert arms == [{"name": "a-1", "sets": ["Diff-sample-2"]}]

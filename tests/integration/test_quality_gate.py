@@ -75,7 +75,7 @@ def judge_job(planted: PlantedSet, fold: int, **fields: object) -> PlannedJob:
 
 def gate_job(planted: PlantedSet, judges: list[PlannedJob]) -> PlannedJob:
     ids = tuple(job.id for job in judges)
-    return PlannedJob(uuid4(), JobKind.GATE, "gate Diff-1", "gpu", gate_spec(planted, ids), ids)
+    return PlannedJob(uuid4(), JobKind.GATE, "gate Diff-sample-1", "gpu", gate_spec(planted, ids), ids)
 
 
 def findings_of(planted: PlantedSet) -> Judgement:
@@ -108,14 +108,14 @@ def test_workers_judge_a_set_and_the_gate_drops_what_was_planted(
     counts = {"requested": SOURCES, "accepted": kept, "rejected": {LOW_AGREEMENT: len(dropped)}}
     assert planted.generation().counts == counts
     judged = planted.version()
-    assert (judged.label, judged.pair_count, judged.created_by_job_id) == ("Diff-1 (judged)", kept, gate.id)
+    assert (judged.label, judged.pair_count, judged.created_by_job_id) == ("Diff-sample-1 (judged)", kept, gate.id)
     assert judged.provenance["unchecked_version_id"] == str(as_made.id)
     with session_scope(engine) as session:
         names = session.exec(select(Pair.name).where(Pair.version_id == judged.id)).all()
         assert len(session.exec(select(Pair).where(Pair.version_id == as_made.id)).all()) == SOURCES
         sheet = session.exec(select(Artifact).where(Artifact.job_id == gate.id)).one()
     assert not dropped & set(names)
-    assert sheet.name == findings.sheet == "agreement-Diff-1.png"
+    assert sheet.name == findings.sheet == "agreement-Diff-sample-1.png"
     assert Image.open(BytesIO(object_store.get_bytes(sheet.digest))).height > 12 * 160
     assert_each_was_judged_by_one_that_never_saw_its_source(planted)
 
@@ -281,7 +281,7 @@ def test_copies_and_misfits_are_both_left_out_and_counted_by_reason(
     assert rejected[NEAR_COPY] == 1
     assert len(PLANTED) <= rejected[LOW_AGREEMENT] <= len(PLANTED) + 4
     judged = planted.version()
-    assert [checked.label, judged.label] == ["Diff-1 (checked)", "Diff-1 (checked, judged)"]
+    assert [checked.label, judged.label] == ["Diff-sample-1 (checked)", "Diff-sample-1 (checked, judged)"]
     assert judged.provenance["unchecked_version_id"] == str(as_made.id)
     assert judged.pair_count == SOURCES - rejected[NEAR_COPY] - rejected[LOW_AGREEMENT]
     assert judged.report == planted.generation().counts
@@ -294,13 +294,15 @@ def test_a_gate_that_would_drop_everything_says_so_and_drops_nothing(
     bench = Bench(engine, settings, object_store, able, *range(SOURCES))
     before = bench.planted.version()
     context = bench.context()
-    with pytest.raises(NothingPassesTheGate, match=f"All {SOURCES} samples of Diff-1 lie below") as refused:
+    with pytest.raises(NothingPassesTheGate, match=f"All {SOURCES} samples of Diff-sample-1 lie below") as refused:
         run(context)
-    assert "agreement-Diff-1.png" in refused.value.hint
+    assert "agreement-Diff-sample-1.png" in refused.value.hint
     with session_scope(engine) as session:
         shown = session.exec(select(Artifact.name).where(Artifact.job_id == context.job_id)).all()
-        versions = session.exec(select(DatasetVersion).where(col(DatasetVersion.label).startswith("Diff-1"))).all()
-    assert shown == ["agreement-Diff-1.png"]
+        versions = session.exec(
+            select(DatasetVersion).where(col(DatasetVersion.label).startswith("Diff-sample-1"))
+        ).all()
+    assert shown == ["agreement-Diff-sample-1.png"]
     assert [version.id for version in versions] == [before.id]
     assert bench.planted.generation().counts["accepted"] == SOURCES
 
@@ -312,7 +314,7 @@ def test_a_set_without_an_accepted_sample_cannot_be_judged(
     for sample in bench.planted.samples():
         sample.accepted = False
         bench.planted.store(sample)
-    with pytest.raises(NothingToJudge, match="Diff-1"):
+    with pytest.raises(NothingToJudge, match="Diff-sample-1"):
         run(bench.context())
 
 

@@ -137,7 +137,7 @@ class Left:
         return models
 
     def set(self, models: Sequence[Model]) -> Generation:
-        """Diff-1: five of six samples accepted, the last without a lesion."""
+        """Diff-sample-1: five of six samples accepted, the last without a lesion."""
         job = self.job("generate")
         generation = Generation(
             pipeline_id=self.pipeline.id,
@@ -160,7 +160,7 @@ class Left:
                 job_id=self.job("evaluate", queue="cpu").id,
                 real_version_id=self.version.id,
                 synthetic_version_id=self.version.id,
-                label="Diff-1",
+                label="Diff-sample-1",
                 metrics=drawn_metrics().model_dump(mode="json"),
             )
         )
@@ -169,14 +169,14 @@ class Left:
         job = self.job("gate")
         picture = png_bytes(draw_pair(1, 0, SIDE_PX)[0])
         digest = self.objects.put_bytes(picture)
-        name, size_bytes = "agreement-Diff-1.png", len(picture)
+        name, size_bytes = "agreement-Diff-sample-1.png", len(picture)
         sheet = Artifact(job_id=job.id, name=name, media_type="image/png", digest=digest, size_bytes=size_bytes)
         self.store(
             sheet,
             SetJudgement(
                 job_id=job.id,
                 synthetic_version_id=self.version.id,
-                label="Diff-1",
+                label="Diff-sample-1",
                 findings=drawn_judgement().model_dump(mode="json"),
             ),
         )
@@ -285,12 +285,12 @@ def test_a_whole_pipeline_becomes_a_page_a_sheet_and_its_figures(left: Left, set
     left.metrics()
     left.study()
     files = reported(left, settings)
-    assert set(files) == {"report.html", "report.json", "sheet-Diff-1.png"}
+    assert set(files) == {"report.html", "report.json", "sheet-Diff-sample-1.png"}
     page = files["report.html"].decode()
     assert "polyps &amp; &lt;friends&gt;" in page
     assert "8 pairs accepted" in page
     assert page.count('<figure class="triple">') == SOURCES
-    assert Image.open(io.BytesIO(files["sheet-Diff-1.png"])).width > 6 * 150
+    assert Image.open(io.BytesIO(files["sheet-Diff-sample-1.png"])).width > 6 * 150
 
     facts = Facts.model_validate_json(files["report.json"])
     (made,) = facts.sets
@@ -335,7 +335,7 @@ def test_what_the_quality_gate_found_is_told_and_its_sheet_lies_beside_the_page(
     left.set(left.models(left.clusters()))
     left.judgement()
     files = reported(left, settings)
-    assert set(files) == {"report.html", "report.json", "sheet-Diff-1.png", "agreement-Diff-1.png"}
+    assert set(files) == {"report.html", "report.json", "sheet-Diff-sample-1.png", "agreement-Diff-sample-1.png"}
     page = files["report.html"].decode()
     assert "4 samples of 86 dropped" in page
     assert page.count("data:image/jpeg") > 0
@@ -358,7 +358,7 @@ def test_a_pipeline_that_broke_early_is_reported_as_far_as_it_came(left: Left, s
 
 def test_two_reports_of_one_pipeline_show_the_same_samples(left: Left, settings: Settings) -> None:
     left.set(left.models(left.clusters()))
-    assert reported(left, settings)["sheet-Diff-1.png"] == reported(left, settings)["sheet-Diff-1.png"]
+    assert reported(left, settings)["sheet-Diff-sample-1.png"] == reported(left, settings)["sheet-Diff-sample-1.png"]
 
 
 def test_a_stopped_report_leaves_nothing(left: Left, settings: Settings) -> None:

@@ -50,5 +50,5 @@ def test_styled_sets_stand_beside_the_plain_ones_whoever_styles_them(
     with session_scope(engine) as session:
         generation = generation_of(room, pipeline_id, "Styled-Diff")
         version = session.get_one(DatasetVersion, generation.version_ids["1"])
-    assert (version.label, version.pair_count) == ("Styled-Diff-1", generation.counts["accepted"])
+    assert (version.label, version.pair_count) == ("Styled-Diff-sample-1", generation.counts["accepted"])
     assert generation.counts["requested"] == len(samples)

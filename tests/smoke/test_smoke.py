@@ -73,7 +73,7 @@ def test_a_dataset_becomes_synthetic_pairs(finished: tuple[Path, dict[str, Any]]
     counts = document["sets"][0]["counts"]
     assert counts["requested"] == TRAIN_PAIRS == counts["accepted"] + sum(counts["rejected"].values())
     assert counts["accepted"] > 0
-    images, masks = (sorted((folder / "sets" / "Diff-1" / name).iterdir()) for name in ("images", "masks"))
+    images, masks = (sorted((folder / "sets" / "Diff-sample-1" / name).iterdir()) for name in ("images", "masks"))
     assert [path.name for path in images] == [path.name for path in masks]
     assert len(images) == counts["accepted"]
     for image, mask in zip(images, masks, strict=True):
@@ -85,7 +85,7 @@ def test_a_dataset_becomes_synthetic_pairs(finished: tuple[Path, dict[str, Any]]
 
 def test_the_report_shows_the_set_and_says_what_was_stand_in(finished: tuple[Path, dict[str, Any]]) -> None:
     text = (finished[0] / "report.html").read_text()
-    assert "Diff-1" in text
+    assert "Diff-sample-1" in text
     assert "stand-in" in text.lower()
     assert not re.search(r"""(src|href)=["']https?://""", text)
 

@@ -78,6 +78,7 @@ class RunOptions:
     judge_preset: str | None = None
     label_classes: str | None = None
     procedure: Procedure = "corrected"
+    allow_similar_tests: bool = False
     validation_fraction: float = 0.2
 
 
@@ -108,6 +109,7 @@ def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart
             drop_near_copies=options.drop_near_copies,
             quality_gate=_quality_gate(options),
             torch_threads=options.threads,
+            allow_similar_tests=options.allow_similar_tests,
             allow_stand_ins=options.stand_ins,
         )
     except ValidationError as error:

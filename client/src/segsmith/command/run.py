@@ -114,6 +114,9 @@ def run(
     stand_ins: Annotated[
         bool, typer.Option("--stand-ins", help="Where pretrained weights are missing, use built-in ones and say so.")
     ] = False,
+    allow_similar_tests: Annotated[
+        bool, typer.Option("--allow-similar-tests", help="Test also on pictures that resemble training pictures.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay until the end, or only submit.")] = True,
     cancel_on_interrupt: Annotated[bool, typer.Option(help="Ctrl-C also cancels the run on the server.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the graph and the cost; nothing is sent.")] = False,
@@ -149,6 +152,7 @@ def run(
         judge_preset=judge_preset,
         label_classes=classes,
         procedure=procedure,
+        allow_similar_tests=allow_similar_tests,
         validation_fraction=validation_fraction,
     )
     tests = [parse_test(text) for text in test or []]

@@ -3,7 +3,7 @@
 Labels play no part: the same picture under another label is the same picture. Names play none either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,12 +16,16 @@ from segsmith_shared.pairs.near_duplicates import ORIENTATIONS, Look, look_alike
 
 @dataclass(frozen=True)
 class Overlap:
-    """A pair of one list and the one of the other list that shows the same; likeness 1 where the files are equal."""
+    """A pair of one list and the one of the other list that shows the same; likeness 1 where the pixels are equal.
+
+    `is_copy`: the same picture. Else as alike as frames of one sequence are.
+    """
 
     pair: Pair
     other: Pair
     likeness: float
     orientation: int = 0
+    is_copy: bool = True
 
     def in_words(self) -> str:
         """`a7 = b3`, or `a7 ~ b3 (mirrored, likeness .982)`."""
@@ -33,24 +37,47 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What comparing two lists found. `unknown` counts pairs of which only exact copies can be found."""
+    """What comparing two lists found.
+
+    `unknown` counts pairs of which only exact copies can be found, `in_groups` those of a near-duplicate group of their
+    own version that the other list has pairs of too: where a list of names divides a version, groups may be torn.
+    """
 
     overlaps: list[Overlap]
     unknown: int
+    in_groups: int
 
 
 def compare(session: Session, pairs: Sequence[Pair], others: Sequence[Pair]) -> Comparison:
-    """The pairs that `others` show too. Pairs imported before fingerprints were kept are compared bit by bit alone."""
+    """The pairs that `others` show too.
+
+    Pairs imported before fingerprints were kept are compared bit by bit alone, and so are pairs of one version: their
+    import has grouped what looks alike, and splits keep groups together.
+    """
     exact = {other.image_digest: other for other in others}
     found = {p.id: Overlap(p, exact[p.image_digest], 1.0) for p in pairs if p.image_digest in exact}
     looks = _looks(session, [*pairs, *others])
     left, right = ([each for each in side if each.id in looks] for side in (pairs, others))
-    left = [pair for pair in left if pair.id not in found]
-    for alike in look_alikes([looks[p.id] for p in left], [looks[p.id] for p in right]):
-        pair = left[alike.first]
-        found[pair.id] = Overlap(pair, right[alike.second], min(alike.likeness, 0.9999), alike.orientation)
-    unknown = sum(each.id not in looks for each in [*pairs, *others])
-    return Comparison([found[pair.id] for pair in pairs if pair.id in found], unknown)
+    for version_id in {pair.version_id for pair in left}:
+        ours = [pair for pair in left if pair.version_id == version_id and pair.id not in found]
+        theirs = [pair for pair in right if pair.version_id != version_id]
+        for alike in look_alikes([looks[p.id] for p in ours], [looks[p.id] for p in theirs]):
+            pair, likeness = ours[alike.first], min(alike.likeness, 0.9999)
+            found[pair.id] = Overlap(pair, theirs[alike.second], likeness, alike.orientation, alike.is_copy)
+    overlaps = [found[pair.id] for pair in pairs if pair.id in found]
+    return Comparison(overlaps, _unknown(pairs, others, looks), _in_groups(pairs, others))
+
+
+def _unknown(pairs: Sequence[Pair], others: Sequence[Pair], looks: Mapping[UUID, Look]) -> int:
+    """Pairs without a look that would have been compared by it: those that face another version."""
+    if len({each.version_id for each in [*pairs, *others]}) < 2:
+        return 0
+    return sum(each.id not in looks for each in [*pairs, *others])
+
+
+def _in_groups(pairs: Sequence[Pair], others: Sequence[Pair]) -> int:
+    groups = {(o.version_id, o.near_duplicate_group) for o in others if o.near_duplicate_group is not None}
+    return sum((pair.version_id, pair.near_duplicate_group) in groups for pair in pairs)
 
 
 def _looks(session: Session, pairs: Sequence[Pair]) -> dict[UUID, Look]:

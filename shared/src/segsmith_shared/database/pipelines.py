@@ -94,18 +94,26 @@ def _check_overlaps(
     checks = [(what, pairs, trained_on, "trained on") for what, pairs in held_out]
     checks += [("the validation pairs", validation, trained_on, "trained on")] if validation else []
     checks += [(what, pairs, validation, "validated with") for what, pairs in held_out if validation]
-    unknown = 0
+    unknown, notes = 0, []
     for what, pairs, others, use in checks:
         comparison = compare(session, pairs, others)
         unknown = max(unknown, comparison.unknown)
+        refused = [each for each in comparison.overlaps if each.is_copy or not spec.allow_similar_tests]
+        if refused:
+            raise _overlap_problem(what, use, pairs, refused)
         if comparison.overlaps:
-            raise _overlap_problem(what, use, pairs, comparison.overlaps)
-    if not unknown:
-        return []
-    return [
-        f"{unknown} pairs were imported before fingerprints were kept: of these only exact copies were looked for "
-        "among the held-out pictures. Import them again to compare re-encoded and mirrored ones too."
-    ]
+            notes.append(f"{len(comparison.overlaps)} of {len(pairs)} pictures of {what} resemble pictures {use}.")
+        if comparison.in_groups:
+            notes.append(
+                f"{comparison.in_groups} of {len(pairs)} pictures of {what} belong to groups (near-duplicates, one "
+                f"sequence or patient) of which others are {use}: the split's lists tear them apart."
+            )
+    if unknown:
+        notes.append(
+            f"{unknown} pairs were imported before fingerprints were kept: of these only exact copies were looked for "
+            "among the held-out pictures. Import them again to compare re-encoded and mirrored ones too."
+        )
+    return notes
 
 
 def _overlap_problem(what: str, use: str, pairs: Sequence[Pair], overlaps: Sequence[Overlap]) -> OverlappingPairs:
@@ -113,7 +121,8 @@ def _overlap_problem(what: str, use: str, pairs: Sequence[Pair], overlaps: Seque
     more = f"; and {len(overlaps) - SHOWN_OVERLAPS} more" if len(overlaps) > SHOWN_OVERLAPS else ""
     return OverlappingPairs(
         f"{len(overlaps)} of {len(pairs)} pictures of {what} are also {use}: {shown}{more}.",
-        hint="Take them out of one of the two, e.g. with a list of ids at import, or split the version.",
+        hint="Take them out of one of the two, e.g. with a list of ids at import."
+        + ("" if any(each.is_copy for each in overlaps) else " Or allow_similar_tests, if they show other patients."),
         overlaps=[overlap.in_words() for overlap in overlaps[:LISTED_OVERLAPS]],
     )
 

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 # at .958 to 1.000 and what looks different at .946 and below.
 CANDIDATE_BITS = 24
 COLOUR_SIMILARITY = 0.95
+# Of pictures in different versions, where a match is an accusation: copies of the same 648, mirrored, reduced to 200 px
+# and saved as JPEG of quality 60, differ in at most 4 bits at a similarity of .998; other pictures, in any orientation,
+# in 13 bits or more, or are less similar than .98.
+COPY_BITS, COPY_SIMILARITY = 12, 0.98
+SIMILAR_BITS = 20
 _BLOCK = 2048
 
 
@@ -53,46 +58,63 @@ class Look:
 
 @dataclass(frozen=True)
 class LookAlike:
-    """Picture `first` of one list looks like picture `second` of another, turned as `ORIENTATIONS[orientation]`."""
+    """Picture `first` of one list looks like picture `second` of another, turned as `ORIENTATIONS[orientation]`.
+
+    `is_copy`: they are the same picture, re-encoded or resized. Else they are as alike as frames of one sequence are.
+    """
 
     first: int
     second: int
     likeness: float
     orientation: int
+    is_copy: bool
 
 
-def look_alikes(
-    first: Sequence[Look], second: Sequence[Look], similarity: float = COLOUR_SIMILARITY
-) -> list[LookAlike]:
-    """For each picture of `first` that has one, the most alike of `second`, in whichever orientation.
+def look_alikes(first: Sequence[Look], second: Sequence[Look]) -> list[LookAlike]:
+    """For each picture of `first` that has one, the most alike of `second`.
 
-    The rule is that of `near_duplicate_pairs`. Takes 4 · n · m hash comparisons, in blocks.
+    Copies are found in every orientation, neighbouring frames upright alone: turned pictures of strangers come as close
+    as these do. Takes 4 · n · m hash comparisons, in blocks.
     """
     best: dict[int, LookAlike] = {}
     hashes, prints = _hashes(first), [_centred(look.colour_print) for look in first]
-    turnable = all(look.turned_hashes for look in second)
-    for number in range(len(ORIENTATIONS) if turnable else 1):
+    for number in range(len(ORIENTATIONS) if all(look.turned_hashes for look in second) else 1):
         turned = [look.in_orientation(number) for look in second]
-        others, other_prints = _hashes(turned), [_centred(look.colour_print) for look in turned]
-        for i, j in _close(hashes, others):
+        other_prints = [_centred(look.colour_print) for look in turned]
+        for i, j, bits in _close(hashes, _hashes(turned), COPY_BITS if number else SIMILAR_BITS):
             likeness = float(prints[i] @ other_prints[j])
-            if likeness >= similarity and (i not in best or likeness > best[i].likeness):
-                best[i] = LookAlike(i, j, likeness, number)
+            is_copy = bits <= COPY_BITS and likeness >= COPY_SIMILARITY
+            alike = is_copy or (number == 0 and likeness >= COLOUR_SIMILARITY)
+            if alike and (i not in best or likeness > best[i].likeness):
+                best[i] = LookAlike(i, j, likeness, number, is_copy)
     return [best[i] for i in sorted(best)]
+
+
+def turned_copies(looks: Sequence[Look]) -> list[tuple[int, int, float]]:
+    """Pairs i < j of which one is the other mirrored or turned upside down, as augmentation on disk leaves them."""
+    hashes, prints = _hashes(looks), [_centred(look.colour_print) for look in looks]
+    found: dict[tuple[int, int], float] = {}
+    for number in range(1, len(ORIENTATIONS)) if all(look.turned_hashes for look in looks) else ():
+        turned = [look.in_orientation(number) for look in looks]
+        for i, j, _ in _close(hashes, _hashes(turned), COPY_BITS):
+            likeness = float(prints[i] @ _centred(turned[j].colour_print))
+            if i < j and likeness >= COPY_SIMILARITY:
+                found[i, j] = max(likeness, found.get((i, j), 0.0))
+    return [(i, j, likeness) for (i, j), likeness in sorted(found.items())]
 
 
 def _hashes(looks: Sequence[Look]) -> NDArray[np.uint64]:
     return np.array([(look.difference_hash, look.perceptual_hash) for look in looks], np.uint64).reshape(-1, 2)
 
 
-def _close(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterable[tuple[int, int]]:
-    """Places i, j of hashes (n, 2) and (m, 2) that differ in at most `CANDIDATE_BITS` bits."""
+def _close(hashes: NDArray[np.uint64], others: NDArray[np.uint64], most_bits: int) -> Iterable[tuple[int, int, int]]:
+    """Places i, j of hashes (n, 2) and (m, 2) that differ in at most so many bits, and in how many."""
     for start in range(0, len(hashes), _BLOCK):
         for other in range(0, len(others), _BLOCK):
             block, across = hashes[start : start + _BLOCK], others[other : other + _BLOCK]
             bits = sum(np.bitwise_count(block[:, None, kind] ^ across[None, :, kind]) for kind in (0, 1))
-            for i, j in np.add(np.argwhere(bits <= CANDIDATE_BITS), (start, other)):
-                yield int(i), int(j)
+            for i, j in np.argwhere(bits <= most_bits):
+                yield start + int(i), other + int(j), int(bits[i, j])
 
 
 def near_duplicate_pairs(looks: Sequence[Look], similarity: float = COLOUR_SIMILARITY) -> list[tuple[int, int, float]]:
@@ -103,7 +125,7 @@ def near_duplicate_pairs(looks: Sequence[Look], similarity: float = COLOUR_SIMIL
     hashes, prints = _hashes(looks), [_centred(look.colour_print) for look in looks]
     found = []
     for start in range(0, len(looks), _BLOCK):
-        for near, far in _close(hashes[start : start + _BLOCK], hashes[start:]):
+        for near, far, _ in _close(hashes[start : start + _BLOCK], hashes[start:], CANDIDATE_BITS):
             i, j = start + near, start + far
             if i >= j:
                 continue

@@ -187,7 +187,7 @@ def _described(
     thumbnail = intake.thumbnail_of(image)
     classes = max((mark.number for mark in request.classes), default=1)
     lesion_count, largest_px = count_lesions(label)
-    hashes = _hashes(thumbnail)
+    hashes = hashes_of(thumbnail)
     head = {
         "width_px": image.shape[1],
         "height_px": image.shape[0],
@@ -215,7 +215,7 @@ def _described(
     return head, blobs
 
 
-def _hashes(thumbnail: Image.Image) -> list[tuple[int, int]]:
+def hashes_of(thumbnail: Image.Image) -> list[tuple[int, int]]:
     """Difference and perceptual hash of the picture in each of `ORIENTATIONS`.
 
     The reductions that imagehash makes are made once and turned: turning them is turning the picture.

@@ -206,6 +206,11 @@ class PipelineSpec(Frozen):
         None, description="whether each sample's label fits its picture, and what to drop, before segmentation"
     )
     torch_threads: int | None = Field(None, ge=1, le=256, description="of every job; the installation's unless given")
+    allow_similar_tests: bool = Field(
+        False,
+        description="also test on pictures that resemble training pictures, as frames of one sequence do; copies of "
+        "training pictures are refused in any case",
+    )
     allow_stand_ins: bool = Field(
         False, description="where pretrained weights are missing, run on built-in features and random encoders"
     )

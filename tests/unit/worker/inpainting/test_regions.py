@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segsmith_shared.pairs.pair import IGNORE
 from segsmith_shared.plans.presets import SamplingSpec, TrainingSpec, preset_named
 from segsmith_worker.inpainting.regions import (
     label_cores,
@@ -62,6 +63,46 @@ def test_the_authors_opening_erases_small_lesions_and_the_corrected_one_does_not
     small = disc(256, 6)
     assert not opened_label(small, AUTHORS).any()
     assert opened_label(small, CORRECTED).sum() > 0.85 * small.sum()
+
+
+@pytest.mark.parametrize("side_px", [64, 128, 256])
+@pytest.mark.parametrize("small_px_at_256", [10, 16, 24])
+def test_a_small_lesion_beside_a_large_one_is_cleaned_and_not_erased(side_px: int, small_px_at_256: int) -> None:
+    small_px = small_px_at_256 * side_px / 256
+    large = disc(side_px, side_px / 5, row=side_px * 2 // 3, column=side_px * 2 // 3)
+    small = disc(side_px, small_px, row=side_px // 6, column=side_px // 6)
+    opened = opened_label(large | small, CORRECTED)
+    assert (opened & small).sum() > 0.8 * small.sum()
+    assert (opened & large).sum() > 0.95 * large.sum()
+    assert not (opened & ~(large | small)).any()
+
+
+def test_each_of_many_lesions_is_opened_as_if_it_were_alone() -> None:
+    radii = (30, 12, 9)
+    lesions = [disc(256, radius, row=50 + 75 * place, column=60 + 60 * place) for place, radius in enumerate(radii)]
+    for lesion in lesions:
+        spur = lesion.any(0).argmax()
+        lesion[np.flatnonzero(lesion.any(1)).mean().astype(int), spur - 5 : spur] = True  # one pixel thin
+    together = opened_label(np.logical_or.reduce(lesions), CORRECTED)
+    alone = np.logical_or.reduce([opened_label(lesion, CORRECTED) for lesion in lesions])
+    assert (together == alone).all()
+    assert together.sum() < np.logical_or.reduce(lesions).sum()  # spurs are gone
+
+
+def test_a_class_map_keeps_a_small_second_lesion_of_each_class() -> None:
+    first, second = disc(128, 20, row=30, column=30), disc(128, 6, row=100, column=30)
+    third = disc(128, 7, row=64, column=110)
+    class_map = (first | second).astype(np.uint8) + 2 * third.astype(np.uint8)
+    opened = opened_classes(class_map, CORRECTED)
+    assert (opened[second] == 1).mean() > 0.8
+    assert (opened[third] == 2).mean() > 0.8
+
+
+def test_unknown_pixels_are_no_class_to_open_or_to_keep_a_core_of() -> None:
+    class_map = disc(64, 10).astype(np.uint8)
+    class_map[:4] = IGNORE
+    assert not (opened_classes(class_map, CORRECTED) == IGNORE).any()
+    assert not label_cores(class_map, 1.0)[:4].any()
 
 
 @pytest.mark.parametrize("side_px", [48, 64, 128, 256])

@@ -133,7 +133,7 @@ def _train_jobs(
                     pairs=spec.pairs,
                     geometry=spec.geometry,
                     recipe=order.recipe,
-                    preset=_preset_of(order, len(result.sizes)),
+                    preset=preset_of_order(order, len(result.sizes)),
                     seed=spec.seed,
                     torch_threads=spec.torch_threads,
                     clustering_id=clustering_id if order.conditioned or not order.together else None,
@@ -149,7 +149,7 @@ def _train_jobs(
     ]
 
 
-def _preset_of(order: TrainingOrder, clusters: int) -> dict[str, Any]:
+def preset_of_order(order: TrainingOrder, clusters: int) -> dict[str, Any]:
     """The order's preset; of one network for all clusters, with as many images as theirs would see together."""
     if order.pooled is None:
         return order.preset
