@@ -136,3 +136,16 @@ def test_errors_of_v_under_the_root_of_the_snr_are_the_middle_of_those_of_x0_and
     predicted = x0_from_v(x_t, v + mistake, alpha_bar)
     of_x0, of_epsilon = predicted - x0, (x_t - signal * predicted) / spread - noise
     assert torch.allclose(mistake**2 * root_snr_weight(alpha_bar), 2 * (of_x0 * of_epsilon).abs())
+
+
+def test_the_variational_bound_teaches_the_range_and_leaves_the_prediction_of_noise_alone() -> None:
+    schedule = linear_schedule(1000)
+    x0, noise = (torch.rand(6, 4, 8, 8, generator=generator_for(1, purpose)) * 2 - 1 for purpose in "ab")
+    level = torch.tensor([0, 1, 5, 100, 500, 999])
+    x_t = q_sample(x0, noise, schedule.alphas_bar[level])
+    output = torch.randn(6, 8, 8, 8, generator=generator_for(1, "c")).requires_grad_()
+    hybrid_loss(output, x0, x_t, noise, level, schedule).sum().backward()
+    assert output.grad is not None
+    of_noise, of_range = output.grad.chunk(2, dim=1)
+    assert torch.allclose(of_noise, 2 * (output[:, :4] - noise).detach())
+    assert (of_range.abs().amax(dim=(1, 2, 3)) > 0).all()

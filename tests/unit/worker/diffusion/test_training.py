@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segsmith_shared.plans.presets import Preset, PresetOverrideRejected
-from segsmith_worker.diffusion.batches import DrawnBatch, index_at
+from segsmith_worker.diffusion.batches import DrawnBatch, TrainingPairs, index_at
 from segsmith_worker.diffusion.ema import decay_at
 from segsmith_worker.diffusion.model import DiffusionModel
 from segsmith_worker.diffusion.schedule import cosine_log_snr
@@ -240,3 +240,18 @@ def test_the_noise_levels_weigh_as_they_were_asked_to() -> None:
 def test_errors_of_epsilon_are_not_weighed_as_if_they_were_of_v() -> None:
     with pytest.raises(PresetOverrideRejected, match="loss_weight"):
         PAPER.with_overrides({"training.loss_weight": "root_snr"})
+
+
+@pytest.mark.parametrize("flips", ["none", "horizontal", "both"])
+def test_a_picture_and_its_label_are_flipped_together(flips: str) -> None:
+    """Red shows the label, and each row and column has a brightness of its own in green and blue."""
+    label = torch.zeros(16, 16, dtype=torch.uint8)
+    label[2:7, 3:12], label[9, 1] = 255, 255
+    rows = torch.arange(16, dtype=torch.uint8)[:, None].expand(16, 16)
+    pair = torch.stack([label, rows, rows.T, label])
+    spec = AWARE.with_overrides({"training.flips": flips}).training
+    seen = TrainingPairs(pair[None], spec, seed=2).draw(range(40)).pairs
+    assert torch.equal(seen[:, 0], seen[:, 3])
+    turned = {(bool(each[1, 0, 0]), bool(each[2, 0, 0])) for each in seen}
+    wanted = {"none": {(False, False)}, "horizontal": {(False, False), (False, True)}}
+    assert turned == wanted.get(flips, {(up, left) for up in (False, True) for left in (False, True)})

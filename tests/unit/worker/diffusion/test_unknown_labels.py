@@ -67,9 +67,10 @@ def test_what_a_network_says_of_unknown_pixels_costs_nothing_and_of_their_colour
     source = TrainingPairs(pairs_with_unknown(), preset.training, seed=1)
     batch = source.draw(range(6))
     assert batch.unknown is not None
+    corner = batch.unknown[:, 0]
     # the corner is drawn in every picture, so that only its being unknown can leave it out
     region = None if batch.region is None else torch.ones_like(batch.region)
-    batch, corner = replace(batch, region=region), batch.unknown[:, 0]
+    batch = replace(batch, region=region)
     schedule = None if preset.diffusion.schedule == "cosine" else linear_schedule(preset.diffusion.timesteps)
     outputs = 8 if preset.diffusion.learned_range else 4
 
