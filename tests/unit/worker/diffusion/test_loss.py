@@ -144,7 +144,7 @@ def test_the_variational_bound_teaches_the_range_and_leaves_the_prediction_of_no
     level = torch.tensor([0, 1, 5, 100, 500, 999])
     x_t = q_sample(x0, noise, schedule.alphas_bar[level])
     output = torch.randn(6, 8, 8, 8, generator=generator_for(1, "c")).requires_grad_()
-    hybrid_loss(output, x0, x_t, noise, level, schedule).sum().backward()
+    hybrid_loss(output, x0, x_t, noise, level, schedule).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     assert output.grad is not None
     of_noise, of_range = output.grad.chunk(2, dim=1)
     assert torch.allclose(of_noise, 2 * (output[:, :4] - noise).detach())
