@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from segsmith_shared.pairs.formats import FoundFile, Matching, find_files, recognise
-from segsmith_shared.pairs.formats.matching import common_stem, folder_role, unique_names
+from segsmith_shared.pairs.formats.matching import unique_names
+from segsmith_shared.pairs.formats.words import common_stem, folder_role
 
 
 def files(*paths: str) -> list[FoundFile]:
@@ -95,7 +96,7 @@ def test_cvc_frames_of_one_sequence_are_known_from_its_table(tmp_path: Path) -> 
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / "metadata.csv").write_text("frame_id,sequence_id,png_image_path\n1,1,x\n2,1,x\n3,2,x\n")
-    matching = recognise(find_files(tmp_path))
+    matching = recognise(find_files(tmp_path).files)
     assert matching is not None
     assert [c.sequence for c in matching.candidates] == ["sequence 1", "sequence 1", "sequence 2"]
 
@@ -114,10 +115,17 @@ def test_polypgen_gives_its_frames_and_keeps_sequences_and_negatives_apart() -> 
         f"{root}/sequenceData/negativeOnly/seq2_neg/n1.jpg",
     )
     assert matching.layout == "PolypGen"
-    assert sorted(pairs(matching)) == ["100H0001", "EndoCV_1", "f1"]
-    assert {c.name: c.sequence for c in matching.candidates} == {"100H0001": None, "EndoCV_1": None, "f1": "seq5"}
-    assert len(matching.negatives) == 1
-    assert len(matching.ignored) == 2
+    assert {c.name: c.sequence for c in matching.candidates} == {
+        "100H0001": None,
+        "EndoCV_1": None,
+        "f1": "seq5",
+        "n1": "seq2_neg",
+    }
+    assert {c.name: len(c.labels) for c in matching.candidates} == {"100H0001": 1, "EndoCV_1": 1, "f1": 1, "n1": 0}
+    assert {what: len(found) for what, found in matching.asides.items()} == {
+        "images with boxes drawn in": 1,
+        "the centres' images once more": 1,
+    }
     assert not matching.images_alone
 
 
@@ -131,7 +139,9 @@ def test_missing_partners_are_kept_by_side() -> None:
 def test_two_images_of_one_name_are_not_guessed_between() -> None:
     matching = recognised(*both("images", "masks", ["a", "b"]), "images/a.jpg")
     assert sorted(pairs(matching)) == ["b"]
-    assert [str(file.path) for file in matching.ambiguous[0]] == ["images/a.jpg", "images/a.png", "masks/a.png"]
+    [refused] = matching.refused
+    assert (refused.code, refused.file) == ("ambiguous", "images/a.jpg")
+    assert refused.what == "has the same name as images/a.png, masks/a.png"
 
 
 def test_pictures_without_labels_are_no_layout() -> None:
@@ -174,7 +184,7 @@ def test_names_from_any_system_become_printable_and_comparable(tmp_path: Path) -
     (tmp_path / "images" / "Mu\u0308ller.png").touch()  # as macOS writes it
     (tmp_path / "masks" / "M\u00fcller.png").touch()
     (Path(str(tmp_path)) / "images" / b"bad\xff\n.png".decode("utf-8", "surrogateescape")).touch()
-    found = find_files(tmp_path)
+    found = find_files(tmp_path).files
     assert all(str(file.path).isprintable() for file in found)
     matching = recognise(found)
     assert matching is not None
@@ -186,4 +196,4 @@ def test_litter_of_desktops_is_not_looked_at(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / "images" / "circle").symlink_to(tmp_path)
-    assert [str(file.path) for file in find_files(tmp_path)] == ["images/a.png"]
+    assert [str(file.path) for file in find_files(tmp_path).files] == ["images/a.png"]
