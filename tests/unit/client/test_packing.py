@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_a_file_that_shrinks_while_it_is_sent_is_noticed(tmp_path: Path) -> None
 
 def test_an_archive_that_is_there_already_is_sent_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "pairs.zip"
-    file.write_bytes(bytes(range(256)) * 40)
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("images/a.png", bytes(range(256)) * 40)
     archive = archive_of(file)
     assert isinstance(archive, ArchiveFile)
     assert archive.read(10_000, 1000) == file.read_bytes()[10_000:]

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import io
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self, TextIO
 
 import typer
 from pydantic_core import to_jsonable_python
@@ -73,9 +74,21 @@ class Invocation:
 
     def show(self, shown: Shown) -> None:
         if self.as_json:
-            sys.stdout.write(json.dumps(to_jsonable_python(shown.document), indent=2, ensure_ascii=False) + "\n")
+            document = to_jsonable_python(shown.document)
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not _writes_unicode(sys.stdout)) + "\n")
         else:
             _console(stderr=False).print(shown.words)
+
+
+def replace_what_cannot_be_shown() -> None:
+    """Put a question mark for each character that the terminal or pipe cannot take, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _writes_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def find_server(url: str | None, api_key: str | None, state_file: Path) -> tuple[str, str | None]:

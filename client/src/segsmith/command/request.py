@@ -77,6 +77,8 @@ class RunOptions:
     minimum_agreement_quantile: float | None = None
     judge_preset: str = "tiny-cpu"
     label_classes: str | None = None
+    group_pattern: str | None = None
+    group_column: str | None = None
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:
