@@ -16,6 +16,7 @@ import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console, RenderableType
 
+from segsmith.addresses import server_address
 from segsmith.client import Client
 from segsmith_shared.problems import Problem
 
@@ -94,16 +95,17 @@ def _writes_unicode(stream: TextIO) -> bool:
 def find_server(url: str | None, api_key: str | None, state_file: Path) -> tuple[str, str | None]:
     """The server's address and key; what is not given is taken from the embedded stack's state file.
 
-    The file's key goes only to the file's own address. Raises NoServerKnown.
+    The file's key goes only to the file's own address. Raises NoServerKnown, WrongAddress.
     """
-    state: dict[str, Any] = json.loads(state_file.read_text()) if state_file.is_file() else {}
-    wanted = url or state.get("url")
-    if not wanted:
+    state: dict[str, Any] = json.loads(state_file.read_text(encoding="utf-8")) if state_file.is_file() else {}
+    given = (url or "").strip() or state.get("url")
+    if not given:
         raise NoServerKnown(
             "No server was named and none runs from this folder.",
             hint="Start one with `make up`, or give --url and --api-key (SEGSMITH_URL, SEGSMITH_API_KEY).",
         )
-    if api_key is None and wanted.rstrip("/") == str(state.get("url", "")).rstrip("/"):
+    wanted = server_address(given)
+    if api_key is None and wanted == str(state.get("url", "")).rstrip("/"):
         api_key = state.get("api_key")
     return wanted, api_key
 

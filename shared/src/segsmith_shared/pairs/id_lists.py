@@ -116,13 +116,14 @@ class PairNames:
         keys = _keys(text)
         if keys and (exact := self._by_image.get(text) or self._by_image.get(keys[0])):
             return FoundNames(exact)
-        for index, how in (
+        indices = (
             (self._by_image, frozenset[str]()),
             (self._by_label, frozenset({_BY_LABEL})),
             (self._by_image_folded, frozenset({_BY_CASE})),
             (self._by_label_folded, frozenset({_BY_LABEL, _BY_CASE})),
-        ):
-            for place, key in enumerate(keys):
+        )
+        for place, key in enumerate(keys):
+            for index, how in indices:
                 found = index.get(key.casefold() if _BY_CASE in how else key, ())
                 if len(found) == 1:
                     return FoundNames(found, how | ({_BY_PATH} if place else set()))
