@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
 
 
 def test_a_part_that_groups_leave_empty_is_refused() -> None:
-    with pytest.raises(SplitNotPossible, match="'test' empty"):
+    with pytest.raises(SplitNotPossible, match=r"All 2 pairs .* 'test' is left empty"):
         split_by_fractions([Member("a", 1), Member("b", 1)], {"train": 0.8, "test": 0.2}, seed=0)
 
 
