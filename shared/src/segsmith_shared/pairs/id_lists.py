@@ -54,7 +54,7 @@ def select(lines: Sequence[str], candidates: Sequence[Candidate], list_name: str
         further += found.further_columns
         if not found.candidates:
             missing.append(line)
-    if looser[_BY_COLUMN] and missing[:1] == lines[:1] and len(columns_of(lines[0])) > 1:
+    if looser[_BY_COLUMN] and missing and missing[0] == lines[0] and len(columns_of(lines[0])) > 1:
         missing.pop(0)  # it heads the columns
     findings = [_missing(line) for line in sorted(set(missing))]
     findings += [_note(list_name, f"{many(looser[how], 'line')} {words}") for how, words in _HOW.items() if looser[how]]

@@ -9,6 +9,7 @@ from segsmith_shared.problems import InvalidInput
 
 MAXIMUM_LIST_BYTES = 2**24
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_WITHOUT_MARK = ((1, "utf-16-le"), (0, "utf-16-be"))  # every other byte of Latin text is zero
 _DELIMITERS = ",;\t"
 
 
@@ -24,8 +25,8 @@ def decoded(data: bytes, name: str) -> str:
     Raises UnreadableText for binary data, naming the file.
     """
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
-    if encoding is None and b"\0" in data[:64]:
-        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    if encoding is None and len(data) > 1:
+        encoding = next((encoding for start, encoding in _WITHOUT_MARK if not any(data[start:64:2])), None)
     try:
         text = _decoded(data, encoding)
     except UnicodeDecodeError:

@@ -116,9 +116,13 @@ def match_by_role(
     )
     matching.images_alone = [file for file in pairing.open if roles[file].part is Part.IMAGE]
     matching.labels_alone = [file for file in pairing.open if roles[file].part is Part.LABEL]
-    matching.known_as = {file: "/".join((*roles[file].place, common_stem(roles[file].stem))) for file in pairing.open}
+    matching.known_as = {file: _known_as(roles[file]) for file in pairing.open}
     matching.refused = [_ambiguous(group) for group in pairing.ambiguous]
     return matching
+
+
+def _known_as(role: Role) -> str:
+    return "/".join(filter(None, (*role.place, common_stem(role.stem))))
 
 
 def _ambiguous(group: Sequence[FoundFile]) -> Finding:
