@@ -48,7 +48,7 @@ def test_pairs_that_the_pattern_does_not_match_are_named(folder: Path) -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name(folder: Path) -> None:
-    with pytest.raises(GroupsNotFound, match="'p1_a' at 'images/p1_a.jpg'"):
+    with pytest.raises(GroupsNotFound, match=r"'p1_a' at 'images/p1_a\.jpg'"):
         check(folder, group_pattern="^(q)")
 
 
@@ -56,7 +56,7 @@ def test_a_pattern_that_backtracks_without_end_is_stopped(folder: Path, monkeypa
     monkeypatch.setattr(grouping, "PATTERN_SECONDS", 0.3)
     for part, ending in (("images", "jpg"), ("masks", "png")):
         (folder / part / f"p1_a.{ending}").rename(folder / part / f"{'a' * 60}.{ending}")
-    with pytest.raises(GroupsNotFound, match="longer than 0.3 s"):
+    with pytest.raises(GroupsNotFound, match=r"longer than 0\.3 s"):
         check(folder, group_pattern="(a+)+$$b")
 
 

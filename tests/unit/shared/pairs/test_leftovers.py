@@ -113,8 +113,8 @@ def test_a_file_that_goes_while_it_is_read_is_one_failure_and_the_next_pair_is_r
     [
         (
             ["images/p1.png", "images/p2.png", "masks/q7.png"],
-            "nearly the layout 'image and label folders', with 2 images and 1 label, but no image goes by the name of a "
-            "label: e.g. images/p1.png by 'p1', masks/q7.png by 'q7'",
+            "nearly the layout 'image and label folders', with 2 images and 1 label, but no image goes by the name of "
+            "a label: e.g. images/p1.png by 'p1', masks/q7.png by 'q7'",
         ),
         (
             ["a/images/x.png", "b/masks/x.png"],
