@@ -86,6 +86,7 @@ def test_what_cannot_be_used_is_named_by_its_variable_and_not_shown(
         settings()
     assert refused.value.detail.startswith(f"{variable}: ")
     assert "hid" not in str(refused.value.as_document())
+    assert "hid" not in str(refused.value.__cause__)  # a traceback shows it too
 
 
 def test_drivers_get_the_same_database_by_any_of_its_names() -> None:
