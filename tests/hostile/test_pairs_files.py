@@ -190,4 +190,4 @@ def test_a_device_named_like_a_picture_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "images" / "case-001.jpg")
     report = check_folder(tmp_path, workers=1)
     assert report.accepted == 1
-    assert [finding.code for finding in report.findings] == ["missing-image"]
+    assert [finding.code for finding in report.findings] == ["no-file", "missing-image"]

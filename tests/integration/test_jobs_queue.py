@@ -170,6 +170,7 @@ def test_the_dependants_of_a_failed_job_end_with_its_reason_and_return_with_its_
         assert problem["failed_job_id"] == str(root)
         assert "'train cluster 3'" in problem["detail"]
         assert "Loss is not finite." in problem["detail"]
+        assert problem["hint"] == "Lower the rate. Retry 'train cluster 3': this job is then queued again."
     assert desk.names() == ["report"], "a report also tells what failed"
 
     with pytest.raises(Conflict, match="train cluster 3"):

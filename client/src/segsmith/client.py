@@ -12,8 +12,8 @@ import httpx
 
 from segsmith.events import follow
 from segsmith.packing import Archive, archive_of
-from segsmith.problems import TransferBroken
-from segsmith.transport import Pauses, Transport, unreachable
+from segsmith.problems import ServerUnreachable, TransferBroken
+from segsmith.transport import Pauses, Transport
 from segsmith.uploads import OnBytes, send_parts
 from segsmith.values import (
     ApiKey,
@@ -323,9 +323,11 @@ def _download(transport: Transport, path: str, file: Path, sha256: str | None = 
             digest = _fetch(transport, path, draft)
             break
         except httpx.TransportError as error:
-            if not pauses.wait():
+            try:
+                transport.wait_or_raise(pauses, error)
+            except ServerUnreachable:
                 draft.unlink(missing_ok=True)
-                raise unreachable(transport.url, error) from error
+                raise
     if sha256 not in {None, digest}:
         draft.unlink()
         raise TransferBroken(f"{file.name} arrived with another digest than the server has.", hint="Try again.")

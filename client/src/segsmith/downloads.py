@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from segsmith.connections import hopeless, http_client, proxy_for
 from segsmith.problems import DownloadFailed
 from segsmith.transport import BUSY_STATUSES, Pauses
 from segsmith.uploads import OnBytes
@@ -21,12 +22,16 @@ def download(
     """Write what is at `address` to `file`, which appears when it is whole; returns its SHA-256.
 
     What an earlier attempt left beside it is gone on with, if the server still has that very version. Raises
-    DownloadFailed for an address that does not answer or refuses, and for more than `maximum_bytes`.
+    DownloadFailed for an address that does not answer or refuses, and for more than `maximum_bytes`; ProxyUnusable,
+    CertificatesUnusable.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = _Draft(file)
     pauses = Pauses(patience_seconds)
-    with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(SILENCE_SECONDS, connect=10.0)) as http:
+    arrived = False
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=10.0)
+    proxy = proxy_for(address)
+    with http_client(address, proxy, follow_redirects=True, timeout=timeout) as http:
         while True:
             had_bytes = draft.size_bytes
             try:
@@ -34,8 +39,12 @@ def download(
                     return draft.finish()
                 failure = "the server is busy"
             except httpx.TransportError as error:
+                reason = None if arrived else hopeless(address, proxy, error)
+                if reason is not None:
+                    raise DownloadFailed(reason.detail, hint=reason.hint) from error
                 failure = str(error) or type(error).__name__
             if draft.size_bytes > had_bytes:
+                arrived = True
                 pauses.reset()
             if not pauses.wait():
                 raise DownloadFailed(f"{urlsplit(address).hostname}: {failure}.", hint=f"Address: {address}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from segsmith.problems import ApiProblem
-from segsmith.transport import BUSY_STATUSES, Pauses, Transport, unreachable
+from segsmith.transport import BUSY_STATUSES, Pauses, Transport
 from segsmith.values import Event
 
 END = "end"
@@ -89,5 +89,4 @@ def follow(transport: Transport, path: str, after: int = 0, silence_seconds: flo
         except ApiProblem as problem:
             if problem.status not in BUSY_STATUSES:
                 raise
-        if not pauses.wait():
-            raise unreachable(transport.url, failure)
+        transport.wait_or_raise(pauses, failure)

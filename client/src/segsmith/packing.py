@@ -6,14 +6,15 @@ The same folder gives the same bytes every time (sorted names, no owners, no tim
 import hashlib
 import tarfile
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from segsmith.problems import FolderNotFound, TransferBroken
-
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+from segsmith_shared.pairs.archives import check_archive
+from segsmith_shared.pairs.formats import find_files
+from segsmith_shared.pairs.import_report import Finding
 
 
 class Archive(Protocol):
@@ -24,6 +25,11 @@ class Archive(Protocol):
 
     @property
     def size_bytes(self) -> int: ...
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What lies in the source and is not in the archive: the server cannot know of it."""
+        ...
 
     def read(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, fewer only at the end. Raises TransferBroken when the source has changed."""
@@ -68,20 +74,29 @@ class _Entry:
 
 
 class PackedFolder:
-    """The files of a folder (hidden ones left out) as a tar archive under their relative names."""
+    """The files of a folder (hidden ones left out) as a tar archive under their relative names.
+
+    They are those that `segsmith dataset check` would read; `findings` are what it would report of all others.
+    """
 
     def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise FolderNotFound(f"{folder} is no folder.", hint="Name a folder of images and masks.")
+        listing = find_files(folder)
+        self.findings = listing.findings
         self.filename = f"{folder.resolve().name}.tar"
         self._entries: list[_Entry] = []
         offset = 0
-        for path in _files_of(folder):
+        for path in sorted(file.location for file in listing.files):
             size_bytes = path.stat().st_size
             entry = _Entry(offset, _header(path.relative_to(folder).as_posix(), size_bytes), path, size_bytes)
             self._entries.append(entry)
             offset += len(entry.header) + size_bytes + entry.padding_bytes
         if not self._entries:
+            why = "; ".join(f"{finding.file}: {finding.what}" for finding in self.findings[:3])
             raise FolderNotFound(
-                f"{folder} is no folder, or has no files in it.", hint="Name a folder of images and masks."
+                f"{folder} has no files in it that can be read.{f' {why}.' if why else ''}",
+                hint="Name a folder of images and masks.",
             )
         self.file_count = len(self._entries)
         end = _Entry(offset, bytes(2 * tarfile.BLOCKSIZE), None, 0)
@@ -104,6 +119,8 @@ class PackedFolder:
 class ArchiveFile:
     """An archive that is there already."""
 
+    findings: Sequence[Finding] = ()
+
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FolderNotFound(f"{path} does not exist.")
@@ -123,8 +140,15 @@ class ArchiveFile:
 
 
 def archive_of(path: Path) -> Archive:
-    """A folder packed while it is read, or an archive file as it is. Raises FolderNotFound."""
-    return PackedFolder(path) if path.is_dir() else ArchiveFile(path)
+    """A folder packed while it is read, or an archive file as it is.
+
+    Raises FolderNotFound and, for an archive that the server could not unpack, what `check_archive` raises.
+    """
+    if path.is_dir():
+        return PackedFolder(path)
+    archive = ArchiveFile(path)
+    check_archive(path)
+    return archive
 
 
 def sha256_of(archive: Archive, chunk_bytes: int = 2**20) -> str:
@@ -133,13 +157,6 @@ def sha256_of(archive: Archive, chunk_bytes: int = 2**20) -> str:
     for offset in range(0, archive.size_bytes, chunk_bytes):
         digest.update(archive.read(offset, chunk_bytes))
     return digest.hexdigest()
-
-
-def _files_of(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path
 
 
 def _header(name: str, size_bytes: int) -> bytes:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from segsmith_shared.problems import NotFound, Problem
+from segsmith_shared.problems import InvalidInput, NotFound, Problem
 
 
 class ServerUnreachable(Problem):
@@ -12,6 +12,30 @@ class ServerUnreachable(Problem):
 
     status = 503
     title = "The server does not answer"
+
+
+class WrongAddress(InvalidInput):
+    """What was given as the server's address is none."""
+
+    title = "The server's address cannot be used"
+
+
+class WrongApiKey(InvalidInput):
+    """What was given as an API key cannot be one. The key is never shown."""
+
+    title = "The API key cannot be used"
+
+
+class ProxyUnusable(Problem):
+    """A variable of the environment names a proxy that cannot be used."""
+
+    title = "The proxy cannot be used"
+
+
+class CertificatesUnusable(Problem):
+    """A variable of the environment names certificates that cannot be read."""
+
+    title = "The certificates cannot be read"
 
 
 class TransferBroken(Problem):
@@ -70,5 +94,16 @@ class ApiProblem(Problem):
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            document = {"detail": f"{response.request.method} {response.request.url.path}: {response.reason_phrase}"}
+            document = {
+                "detail": f"{response.request.method} {response.request.url.path}: {response.reason_phrase}",
+                "hint": _HINTS.get(response.status_code, ""),
+            }
         return cls(response.status_code, document)
+
+
+_HINTS = {
+    407: "The proxy wants a user name and a password: http://user:password@host:port in HTTP_PROXY or HTTPS_PROXY.",
+    413: "A proxy before the server limits what one request may hold: let it pass 16 MiB (nginx: client_max_body_size),"
+    " or lower UPLOAD_PART_BYTES of the server.",
+}
+"""Of answers that are not the server's own, but of a proxy on the way."""

@@ -9,7 +9,9 @@ from uuid import uuid4
 
 import httpx
 
-from segsmith.problems import ApiProblem, ServerUnreachable
+from segsmith.addresses import checked_key, server_address
+from segsmith.connections import hopeless, http_client, proxy_for, unreachable
+from segsmith.problems import ApiProblem
 
 BUSY_STATUSES = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 8.0
@@ -19,7 +21,9 @@ JSON = dict[str, Any]
 class Transport:
     """One server's address, key and connections.
 
-    `patience_seconds` is how long a request is repeated while the server is away or busy. Used by several threads.
+    `patience_seconds` is how long a request is repeated while the server is away or busy; what cannot help, such as a
+    name that nobody has, is not repeated before the server has answered for the first time. Used by several threads.
+    Raises WrongAddress, WrongApiKey, ProxyUnusable, CertificatesUnusable.
     """
 
     def __init__(
@@ -31,10 +35,15 @@ class Transport:
         timeout_seconds: float = 60.0,
         handler: httpx.BaseTransport | None = None,
     ) -> None:
-        headers = {"User-Agent": "segsmith-client"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        key = checked_key(api_key)
+        headers = {"User-Agent": "segsmith-client"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self.patience_seconds = patience_seconds
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(
+        self.url = server_address(url)
+        self._proxy = proxy_for(self.url)
+        self._answered = False
+        self._http = http_client(
+            self.url,
+            self._proxy,
             base_url=self.url,
             headers=headers,
             timeout=httpx.Timeout(timeout_seconds, connect=10.0),
@@ -89,10 +98,19 @@ class Transport:
         """The open response of one GET, not repeated. Raises ApiProblem, httpx.TransportError."""
         timeout = httpx.Timeout(timeout_seconds, connect=10.0)
         with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            self._answered = True
             if response.is_error:
                 response.read()
                 raise ApiProblem.from_response(response)
             yield response
+
+    def wait_or_raise(self, pauses: "Pauses", error: httpx.TransportError) -> None:
+        """Pause before a repetition. Raises ServerUnreachable when patience has run out or no repetition can help."""
+        reason = None if self._answered else hopeless(self.url, self._proxy, error)
+        if reason is not None:
+            raise reason from error
+        if not pauses.wait():
+            raise unreachable(self.url, error) from error
 
     def _patiently(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         pauses = Pauses(self.patience_seconds)
@@ -100,9 +118,9 @@ class Transport:
             try:
                 response = send()
             except httpx.TransportError as error:
-                if not pauses.wait():
-                    raise unreachable(self.url, error) from error
+                self.wait_or_raise(pauses, error)
                 continue
+            self._answered = True
             if response.status_code not in BUSY_STATUSES or not pauses.wait(_retry_after_seconds(response)):
                 return response
 
@@ -133,12 +151,6 @@ class Pauses:
         time.sleep(pause)
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
         return True
-
-
-def unreachable(url: str, error: httpx.TransportError) -> ServerUnreachable:
-    return ServerUnreachable(
-        f"{url}: {error or type(error).__name__}", hint="Is it running (make up), and is the address right (--url)?"
-    )
 
 
 def _retry_after_seconds(response: httpx.Response) -> float:

@@ -1,21 +1,42 @@
 """Where the three servers are and how the services behave: read once from the environment, nowhere else."""
 
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from segsmith_shared.problems import Problem
+from segsmith_shared.service_addresses import postgres_address, redis_address, s3_address
+
+
+class WrongSettings(Problem):
+    """Variables of the environment are missing or cannot be used; each is named, and no value is shown."""
+
+    title = "The environment's settings cannot be used"
+
+
+def _secret(normalised: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda secret: SecretStr(normalised(secret.get_secret_value())))
 
 
 class Settings(BaseSettings):
     """Environment of every service. The embedded stack, compose and Kubernetes set the same variables."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    database_url: SecretStr = Field(description="postgresql+psycopg://user:password@host:port/name")
-    redis_url: SecretStr = Field(description="redis://:password@host:port/0, the broker of the bell")
-    s3_endpoint: str = Field(description="host:port of the S3 server")
+    database_url: Annotated[SecretStr, _secret(postgres_address)] = Field(
+        description="postgresql+psycopg://user:password@host:port/name; postgres:// and postgresql:// mean the same"
+    )
+    redis_url: Annotated[SecretStr, _secret(redis_address)] = Field(
+        description="redis://:password@host:port/0, the broker of the bell"
+    )
+    s3_endpoint: Annotated[str, AfterValidator(lambda endpoint: s3_address(endpoint)[0])] = Field(
+        description="host:port of the S3 server; with http:// or https:// in front that decides s3_secure"
+    )
     s3_access_key: str
     s3_secret_key: SecretStr
     s3_bucket: str = "segsmith"
@@ -41,8 +62,33 @@ class Settings(BaseSettings):
     maximum_upload_bytes: int = 20 * 2**30
     upload_part_bytes: int = 8 * 2**20
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Without the line breaks that secrets from files end in, and with TLS as the endpoint's scheme says."""
+        given = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        endpoint = given.get("s3_endpoint")
+        if isinstance(endpoint, str) and endpoint.lower().startswith(("http://", "https://")):
+            given["s3_secure"] = endpoint.lower().startswith("https://")
+        return given
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process. Raises pydantic.ValidationError naming each missing variable."""
-    return Settings()
+    """The settings of this process. Raises WrongSettings, which names each variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise WrongSettings(f"{'; '.join(faults)}.", hint="Correct the variables of the environment.") from error
+
+
+def settings_or_exit() -> Settings:
+    """The settings of this process; where they cannot be used it ends with one line on stderr and exit code 1."""
+    try:
+        return settings()
+    except WrongSettings as problem:
+        sys.exit(f"{problem.title}: {problem.detail} {problem.hint}")

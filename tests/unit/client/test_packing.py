@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from segsmith.packing import ArchiveFile, PackedFolder, archive_of, sha256_of
 from segsmith.problems import FolderNotFound, TransferBroken
+from segsmith_shared.pairs.archives import BrokenArchive, NotAnArchive, UnsupportedCompression, extract_archive
 
 LONG_NAME = "centre-" + "x" * 150
 
@@ -69,8 +71,63 @@ def test_a_file_that_shrinks_while_it_is_sent_is_noticed(tmp_path: Path) -> None
 
 def test_an_archive_that_is_there_already_is_sent_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "pairs.zip"
-    file.write_bytes(bytes(range(256)) * 40)
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("images/a.png", bytes(range(256)) * 40)
     archive = archive_of(file)
     assert isinstance(archive, ArchiveFile)
     assert archive.read(10_000, 1000) == file.read_bytes()[10_000:]
     assert sha256_of(archive) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_what_a_check_would_report_of_the_folder_is_known_before_it_is_sent(tmp_path: Path) -> None:
+    root, store = tmp_path / "in", tmp_path / "store"
+    for folder in (root, store / "images"):
+        folder.mkdir(parents=True)
+    (store / "images" / "a.png").write_bytes(b"a")
+    (root / "images").symlink_to(store / "images")
+    (root / "masks").symlink_to(tmp_path / "not-mounted")
+    (root / "circle").symlink_to(root)
+    packed = PackedFolder(root)
+    with tarfile.open(fileobj=io.BytesIO(packed.read(0, packed.size_bytes))) as archive:
+        assert archive.getnames() == ["images/a.png"]
+    assert {finding.file: finding.code for finding in packed.findings} == {
+        "circle": "circular-link",
+        "images": "linked-folder",
+        "masks": "dangling-link",
+    }
+
+
+def test_a_folder_of_links_that_lead_nowhere_says_so(tmp_path: Path) -> None:
+    (tmp_path / "images").symlink_to(tmp_path / "not-mounted")
+    with pytest.raises(FolderNotFound, match="images: a link that leads nowhere"):
+        PackedFolder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [(9, "Deflate64, as Windows Explorer writes it"), (93, "Zstandard"), (77, "method 77")]
+)
+def test_a_zip_that_the_server_could_not_unpack_is_refused_before_it_is_sent(
+    tmp_path: Path, method: int, words: str
+) -> None:
+    file = tmp_path / "pairs.zip"
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("images/a.png", b"x" * 100)
+    raw = bytearray(file.read_bytes())
+    directory = raw.rindex(b"PK\x01\x02")
+    raw[8:10] = raw[directory + 10 : directory + 12] = method.to_bytes(2, "little")
+    file.write_bytes(raw)
+    with pytest.raises(UnsupportedCompression, match=words) as refused:
+        archive_of(file)
+    assert "Give the folder itself" in refused.value.hint
+    with pytest.raises(UnsupportedCompression, match=words):  # the server's answer, where another client sent it
+        extract_archive(file, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "content", [b"Rar!\x1a\x07\x00" + bytes(600), b"7z\xbc\xaf\x27\x1c" + bytes(600), b"", b"PK\x03\x04" + bytes(50)]
+)
+def test_what_is_no_archive_is_refused_before_it_is_sent(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "pairs.zip"
+    file.write_bytes(content)
+    with pytest.raises((NotAnArchive, BrokenArchive)):
+        archive_of(file)

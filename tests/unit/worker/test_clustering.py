@@ -104,6 +104,12 @@ def test_repeated_pairs_do_not_count_as_different_ones() -> None:
         cluster(np.repeat(np.eye(2, dtype=np.float32), 4, axis=0), 3)
 
 
+def test_pairs_that_are_all_equal_are_said_to_be() -> None:
+    with pytest.raises(TooFewPairs, match="All 3 pairs are equal, and 3 clusters"):
+        cluster(np.ones((3, 2), np.float32), 3)
+    assert cluster(np.ones((3, 2), np.float32), 1).sizes == (3,)
+
+
 def test_features_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         cluster(np.full((4, 2), np.nan, dtype=np.float32), 2)

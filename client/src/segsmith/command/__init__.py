@@ -3,7 +3,7 @@
 import typer
 
 from segsmith.command import dataset, job, key, models, pipeline, preset, run, sets, version, weights
-from segsmith.command.invocation import application
+from segsmith.command.invocation import application, replace_what_cannot_be_shown
 
 app = application("Synthetic labelled images for medical segmentation, from a folder of image-mask pairs.")
 run.register(app)
@@ -24,6 +24,7 @@ version.register(app)
 
 def main() -> None:
     """Entry point of the installed command."""
+    replace_what_cannot_be_shown()
     app(prog_name="segsmith")
 
 

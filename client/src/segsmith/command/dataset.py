@@ -1,15 +1,14 @@
 """`segsmith dataset`: check a folder offline, draw one, and everything about datasets on the server."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from segsmith.command.importing import import_options, import_pairs, read_ids, upload_archive
+from segsmith.command.importing import import_options, import_pairs, packed, read_ids, upload_archive
 from segsmith.command.invocation import Invocation, Shown, application, command
 from segsmith.command.tables import fields, moment, table
-from segsmith.packing import archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
 from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
@@ -19,13 +18,25 @@ from segsmith_shared.problems import Conflict, InvalidInput
 app = application("Check, draw, upload and divide datasets.")
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of images and masks.")]
-IdsOption = Annotated[Path | None, typer.Option(help="Text file of pair names, one per line: only these.")]
+IdsOption = Annotated[
+    Path | None, typer.Option(help="File of pair names, one per line or in the first column: only these.")
+]
 ClassesOption = Annotated[
     str | None,
     typer.Option(
         help="What labels tell apart: polyp=1,instrument=2, or colours: 'polyp=#ff0000,instrument=#00ff00'."
         " A classes.json in the folder does the same."
     ),
+]
+GroupPatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression over pair names or paths; its first (…) is the patient or sequence that splits keep "
+        "together, e.g. '^(p[0-9]+)_'."
+    ),
+]
+GroupColumnOption = Annotated[
+    str | None, typer.Option(help="FILE.csv:COLUMN in the folder: the patient or sequence of each image.")
 ]
 VersionArgument = Annotated[UUID, typer.Argument(help="Id of a version.")]
 
@@ -37,11 +48,18 @@ class FolderNotEmpty(Conflict):
 
 
 @command(app, "check", online=False)
-def check(here: Invocation, folder: FolderArgument, ids: IdsOption = None, classes: ClassesOption = None) -> Shown:
+def check(
+    here: Invocation,
+    folder: FolderArgument,
+    ids: IdsOption = None,
+    classes: ClassesOption = None,
+    group_pattern: GroupPatternOption = None,
+    group_column: GroupColumnOption = None,
+) -> Shown:
     """Say what an import of the folder would find. Needs no server; exit code 1 when nothing in it is usable."""
     if not folder.is_dir():
         raise FolderNotFound(f"{folder} is no folder.")
-    report = report_on(here, folder, ids, classes)
+    report = report_on(here, folder, import_options(ids, classes, group_pattern, group_column))
     return Shown(report, report.in_words(), exit_code=0 if report.accepted else 1)
 
 
@@ -116,12 +134,14 @@ def upload(
     resume: Annotated[UUID | None, typer.Option(help="Id of an upload that broke off.")] = None,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    group_pattern: GroupPatternOption = None,
+    group_column: GroupColumnOption = None,
     label: Annotated[str, typer.Option(help="What to call the version.")] = "",
     external: Annotated[bool, typer.Option("--external", help="Pairs somebody else synthesised.")] = False,
 ) -> Shown:
     """Upload a folder, import it and print what the import found."""
-    options = import_options(ids, classes)
-    archive = archive_of(folder)
+    options = import_options(ids, classes, group_pattern, group_column)
+    archive = packed(here, folder)
     begun = here.client.uploads.get(resume) if resume else None
     if begun is None:
         dataset_id = dataset or here.client.datasets.create(folder.resolve().name).id
@@ -135,7 +155,7 @@ def upload(
         origin="external" if external else "real",
         options=options,
     )
-    imported = import_pairs(here, job)
+    imported = import_pairs(here, job, archive)
     words = f"{imported.report.in_words()}\n\nVersion {imported.version.id} of dataset {imported.version.dataset_id}"
     return Shown({"version": imported.version, "report": imported.report}, words)
 
@@ -164,12 +184,12 @@ def split(
     return Shown(made, fields({"split": made.id, **made.counts}))
 
 
-def report_on(here: Invocation, folder: Path, ids: Path | None, classes: str | None) -> ImportReport:
-    """Check a folder, telling on stderr how far it is."""
+def report_on(here: Invocation, folder: Path, wanted: dict[str, Any]) -> ImportReport:
+    """Check a folder with these `import_options`, telling on stderr how far it is."""
     # picture libraries take a second to load, which only this command should cost
     from segsmith_shared.pairs.checking import CheckOptions, check_folder
 
-    options = CheckOptions.model_validate(import_options(ids, classes))
+    options = CheckOptions.model_validate(wanted)
     with here.progress.status("reading …") as status:
         return check_folder(folder, options, lambda done, total: status.update(f"reading {done} of {total}"))
 

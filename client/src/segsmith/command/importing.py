@@ -11,13 +11,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from segsmith.command.invocation import Invocation
 from segsmith.command.progress import Board, view_on
 from segsmith.command.tables import size
-from segsmith.packing import Archive
+from segsmith.packing import Archive, archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
 from segsmith_shared.pairs.classes import checked_classes, is_background
+from segsmith_shared.pairs.grouping import check_column, check_pattern
+from segsmith_shared.pairs.id_lists import read_id_list
 from segsmith_shared.pairs.import_report import ImportReport
-from segsmith_shared.problems import Problem
+from segsmith_shared.problems import InvalidInput, Problem
 
 
 class JobDidNotSucceed(Problem):
@@ -63,11 +65,12 @@ def bytes_bar(here: Invocation, doing: str, total_bytes: int) -> Iterator[OnByte
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
-def import_pairs(here: Invocation, job: Job) -> Imported:
-    """Wait for an import job. Raises JobDidNotSucceed with the reason it gave."""
+def import_pairs(here: Invocation, job: Job, archive: Archive) -> Imported:
+    """Wait for an import job; its report, with what was not in the archive. Raises JobDidNotSucceed with its reason."""
     ended = wait_for(here, job)
     version = here.client.version_made_by(ended)
-    return Imported(version, ImportReport.model_validate(here.client.versions.report(version.id)))
+    report = ImportReport.model_validate(here.client.versions.report(version.id))
+    return Imported(version, report.model_copy(update={"findings": [*archive.findings, *report.findings]}))
 
 
 def wait_for(here: Invocation, job: Job) -> Job:
@@ -84,13 +87,36 @@ def wait_for(here: Invocation, job: Job) -> Job:
     return ended
 
 
-def import_options(ids: Path | None, classes: str | None) -> dict[str, Any]:
-    """The options of an import as plain values, only those given. Raises FolderNotFound, WrongClasses."""
+def packed(here: Invocation, source: Path) -> Archive:
+    """A folder or an archive ready to be sent; what of it cannot be sent is said. Raises as `archive_of` does."""
+    archive = archive_of(source)
+    for finding in archive.findings:
+        if finding.severity == "error":
+            here.note(f"{finding.file}: {finding.what}")
+    return archive
+
+
+def import_options(
+    ids: Path | None, classes: str | None, group_pattern: str | None = None, group_column: str | None = None
+) -> dict[str, Any]:
+    """The options of an import as plain values, only those given.
+
+    Raises FolderNotFound, WrongClasses, UnreadableText, and InvalidInput for a list without names or wrong groups.
+    """
     given: dict[str, Any] = {}
     if ids is not None:
         given["ids"] = read_ids(ids)
     if classes is not None:
         given["classes"] = parse_classes(classes)
+    try:
+        if group_pattern is not None:
+            given["group_pattern"] = check_pattern(group_pattern)
+        if group_column is not None:
+            given["group_column"] = check_column(group_column)
+    except ValueError as error:
+        raise InvalidInput(f"{error}.") from error
+    if {"group_pattern", "group_column"} <= given.keys():
+        raise InvalidInput("Groups come from a pattern or from a column.", hint="Leave one of the two options out.")
     return given
 
 
@@ -111,9 +137,11 @@ def parse_classes(text: str) -> list[dict[str, Any]]:
 
 
 def read_ids(file: Path) -> list[str]:
-    """Pair names of a text file, one per line; empty lines and lines that begin with # do not count."""
+    """The lines of a file that name pairs, in any encoding. Raises FolderNotFound, UnreadableText, InvalidInput."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FolderNotFound(f"{file} cannot be read as a list of names: {error}") from error
-    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+        names = read_id_list(file.read_bytes(), str(file))
+    except OSError as error:
+        raise FolderNotFound(f"{file} cannot be read as a list of names: {error.strerror}.") from error
+    if not names:
+        raise InvalidInput(f"{file} lists no names.", hint="Write one name of a pair per line.")
+    return names

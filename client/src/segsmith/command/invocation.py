@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import io
 import json
 import os
 import sys
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self, TextIO
 
 import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console, RenderableType
 
+from segsmith.addresses import server_address
 from segsmith.client import Client
 from segsmith_shared.problems import Problem
 
@@ -73,24 +75,37 @@ class Invocation:
 
     def show(self, shown: Shown) -> None:
         if self.as_json:
-            sys.stdout.write(json.dumps(to_jsonable_python(shown.document), indent=2, ensure_ascii=False) + "\n")
+            document = to_jsonable_python(shown.document)
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not _writes_unicode(sys.stdout)) + "\n")
         else:
             _console(stderr=False).print(shown.words)
+
+
+def replace_what_cannot_be_shown() -> None:
+    """Put a question mark for each character that the terminal or pipe cannot take, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _writes_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def find_server(url: str | None, api_key: str | None, state_file: Path) -> tuple[str, str | None]:
     """The server's address and key; what is not given is taken from the embedded stack's state file.
 
-    The file's key goes only to the file's own address. Raises NoServerKnown.
+    The file's key goes only to the file's own address. Raises NoServerKnown, WrongAddress.
     """
-    state: dict[str, Any] = json.loads(state_file.read_text()) if state_file.is_file() else {}
-    wanted = url or state.get("url")
-    if not wanted:
+    state: dict[str, Any] = json.loads(state_file.read_text(encoding="utf-8")) if state_file.is_file() else {}
+    given = (url or "").strip() or state.get("url")
+    if not given:
         raise NoServerKnown(
             "No server was named and none runs from this folder.",
             hint="Start one with `make up`, or give --url and --api-key (SEGSMITH_URL, SEGSMITH_API_KEY).",
         )
-    if api_key is None and wanted.rstrip("/") == str(state.get("url", "")).rstrip("/"):
+    wanted = server_address(given)
+    if api_key is None and wanted == str(state.get("url", "")).rstrip("/"):
         api_key = state.get("api_key")
     return wanted, api_key
 

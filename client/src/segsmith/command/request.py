@@ -80,6 +80,8 @@ class RunOptions:
     procedure: Procedure = "corrected"
     allow_similar_tests: bool = False
     validation_fraction: float = 0.2
+    group_pattern: str | None = None
+    group_column: str | None = None
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:

@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import typer
 
-from segsmith.command.dataset import ClassesOption, FolderArgument, IdsOption, report_on
-from segsmith.command.importing import Imported, import_options, import_pairs, upload_archive
+from segsmith.command.dataset import (
+    ClassesOption,
+    FolderArgument,
+    GroupColumnOption,
+    GroupPatternOption,
+    IdsOption,
+    report_on,
+)
+from segsmith.command.importing import Imported, import_options, import_pairs, packed, upload_archive
 from segsmith.command.invocation import Invocation, Shown, command
 from segsmith.command.pipeline import plan_in_words, shown_results
 from segsmith.command.request import (
@@ -22,7 +29,6 @@ from segsmith.command.request import (
     read_clusters,
 )
 from segsmith.command.results import collect, watch_to_the_end
-from segsmith.packing import PackedFolder
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.presets import Preset, Procedure
@@ -43,6 +49,8 @@ def run(
     folder: FolderArgument,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    group_pattern: GroupPatternOption = None,
+    group_column: GroupColumnOption = None,
     test: Annotated[list[str] | None, typer.Option(help="Held-out pairs NAME=FOLDER[:IDS]; repeat for more.")] = None,
     test_fraction: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share to hold out where no --test is given.")
@@ -154,6 +162,8 @@ def run(
         procedure=procedure,
         allow_similar_tests=allow_similar_tests,
         validation_fraction=validation_fraction,
+        group_pattern=group_pattern,
+        group_column=group_column,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)
@@ -172,7 +182,7 @@ def run(
 
 def _check_before_sending(options: RunOptions, tests: Sequence[HeldOutFolder], test_fraction: float) -> None:
     """Meet wrong options before minutes of upload, on stand-in identities. Raises InvalidInput."""
-    import_options(None, options.label_classes)
+    _wanted(options, None)
     pipeline_spec(options, *_stand_ins(tests, test_fraction))
 
 
@@ -191,7 +201,7 @@ def _plan(
     test_fraction: float,
 ) -> Shown:
     """The graph and the cost, from what an offline check of the folder accepts."""
-    report = report_on(here, folder, ids, options.label_classes)
+    report = report_on(here, folder, _wanted(options, ids))
     sources = report.accepted if tests else round(report.accepted * (1 - test_fraction))
     if tests or test_fraction:
         sources = round(sources * (1 - options.validation_fraction))
@@ -218,11 +228,12 @@ def _bring_pairs(
     test_fraction: float,
 ) -> tuple[PartRef, list[NamedPart]]:
     """Upload and import the pairs and every test set, or hold a share of the pairs out."""
-    imported = _import(here, folder, ids, options, options.name)
+    imported = _import(here, folder, _wanted(options, ids), options.name)
     version_id = imported.version.id
     if tests:
         brought = [
-            (test.name, _import(here, test.folder, test.ids, options, f"{options.name}: {test.name}")) for test in tests
+            (test.name, _import(here, test.folder, _wanted_of_test(options, test), f"{options.name}: {test.name}"))
+            for test in tests
         ]
         named = [NamedPart(name=name, pairs=PartRef(version_id=each.version.id)) for name, each in brought]
         return PartRef(version_id=version_id), named
@@ -235,10 +246,18 @@ def _bring_pairs(
     return PartRef(version_id=version_id, split_id=split.id, part=TRAIN), [NamedPart(name=TEST, pairs=held_out)]
 
 
-def _import(here: Invocation, folder: Path, ids: Path | None, options: RunOptions, dataset_name: str) -> Imported:
-    archive = PackedFolder(folder)
+def _wanted(options: RunOptions, ids: Path | None) -> dict[str, Any]:
+    return import_options(ids, options.label_classes, options.group_pattern, options.group_column)
+
+
+def _wanted_of_test(options: RunOptions, test: HeldOutFolder) -> dict[str, Any]:
+    """Without groups: a test set is whole, and its names need not look like those of the other folder."""
+    return import_options(test.ids, options.label_classes)
+
+
+def _import(here: Invocation, folder: Path, wanted: dict[str, Any], dataset_name: str) -> Imported:
+    archive = packed(here, folder)
     upload = here.client.uploads.begin(here.client.datasets.create(dataset_name).id, archive)
-    wanted = import_options(ids, options.label_classes)
-    imported = import_pairs(here, upload_archive(here, upload, archive, options=wanted))
+    imported = import_pairs(here, upload_archive(here, upload, archive, options=wanted), archive)
     here.note(imported.report.in_words())
     return imported

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from segsmith_api.address import Address
 from segsmith_api.installation import Installation
 from segsmith_api.main import create_app
+from segsmith_shared.settings import settings_or_exit
 from segsmith_shared.telemetry import configure_logging
 
 STOP_SECONDS = 15
@@ -52,7 +53,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn puts its own in place, and raises the signal at its end
     configure_logging("api")
-    server_for(create_app(), Address()).run()
+    server_for(create_app(settings_or_exit()), Address()).run()
 
 
 if __name__ == "__main__":

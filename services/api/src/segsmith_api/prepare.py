@@ -14,7 +14,7 @@ from segsmith_shared.authentication import ensure_first_key
 from segsmith_shared.database.migrate import upgrade
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.problems import Problem
-from segsmith_shared.settings import Settings, settings
+from segsmith_shared.settings import Settings, settings_or_exit
 from segsmith_shared.storage.objects import ObjectStore
 
 
@@ -28,7 +28,7 @@ class FirstKey(BaseSettings):
 
 def main() -> int:
     """Exit code 0 when everything is there, 1 with one line that says what is not."""
-    here, wanted = settings(), FirstKey().first_api_key
+    here, wanted = settings_or_exit(), FirstKey().first_api_key
     try:
         upgrade(here.database_url.get_secret_value())
         ObjectStore.from_settings(here)

@@ -183,6 +183,13 @@ def _check_count(features: Features, cluster_count: int) -> None:
     if not np.isfinite(features).all():
         raise ValueError("features must be finite")
     different = _different_rows(features)
+    if different == 1 < cluster_count and len(features) > 1:
+        raise TooFewPairs(
+            f"All {len(features)} pairs are equal, and {cluster_count} clusters were asked for.",
+            hint="Use pairs that differ, or ask for one cluster (--k 1).",
+            pairs=len(features),
+            different_pairs=different,
+        )
     if not 1 <= cluster_count <= different:
         raise TooFewPairs(
             f"{cluster_count} clusters were asked for, of {len(features)} pairs, {different} of them different.",

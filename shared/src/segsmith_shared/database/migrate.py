@@ -87,9 +87,9 @@ def main() -> int:
 
 
 def _url_of_this_environment() -> str:
-    from segsmith_shared.settings import settings
+    from segsmith_shared.settings import settings_or_exit
 
-    return settings().database_url.get_secret_value()
+    return settings_or_exit().database_url.get_secret_value()
 
 
 if __name__ == "__main__":

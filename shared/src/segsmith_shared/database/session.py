@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, make_url
 from sqlmodel import Session
 
+from segsmith_shared.service_addresses import postgres_address
+
 LIMITS = {"statement_timeout": "60s", "lock_timeout": "15s", "idle_in_transaction_session_timeout": "120s"}
 CONNECTION: dict[str, Any] = {
     "connect_timeout": 10,
@@ -18,12 +20,13 @@ CONNECTION: dict[str, Any] = {
 
 
 def engine_for(url: str, *, pool_size: int = 5, application: str = "segsmith") -> Engine:
-    """A pool of connections to `postgresql+psycopg://…`. No statement runs, waits for a lock or idles without limit.
+    """A pool of connections to `postgresql+psycopg://…` or, which is the same, `postgres://…`.
 
+    No statement runs, waits for a lock or idles without limit.
     A connection whose server has gone is noticed within half a minute (keepalives) and replaced before use (pre-ping).
     """
     return create_engine(
-        url,
+        postgres_address(url),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=30,
@@ -35,7 +38,7 @@ def engine_for(url: str, *, pool_size: int = 5, application: str = "segsmith") -
 
 def libpq_url(url: str) -> str:
     """The same database for psycopg itself, for what is no transaction: LISTEN, and a connection of a thread's own."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return make_url(postgres_address(url)).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.database.tables import Event, IdempotencyRecord
 from segsmith_shared.jobs import bell, events, needs, queue, states
 from segsmith_shared.jobs.health import Health
-from segsmith_shared.settings import Settings, settings
+from segsmith_shared.settings import Settings, settings_or_exit
 from segsmith_shared.telemetry import configure_logging, logger
 
 log = logger(__name__)
@@ -78,7 +78,7 @@ class Caretaker:
 def serve() -> None:
     """Make rounds until SIGTERM or Ctrl-C."""
     configure_logging("caretaker")
-    here = settings()
+    here = settings_or_exit()
     engine = engine_for(here.database_url.get_secret_value(), pool_size=1, application="segsmith caretaker")
     caretaker = Caretaker(here, engine, Health(here.health_file, ("rounds", "database")))
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a round is never cut; the signal is taken in the pause

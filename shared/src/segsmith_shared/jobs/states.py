@@ -492,9 +492,10 @@ def _need_not_met(need: Job) -> NeedNotMet:
     cause = need.problem or {}
     if "failed_job_id" in cause:
         return NeedNotMet(cause["detail"], hint=cause["hint"], failed_job_id=cause["failed_job_id"])
+    advice = [cause.get("hint", ""), f"Retry {need.name or need.kind!r}: this job is then queued again."]
     return NeedNotMet(
         f"It needs {_told(need)}.",
-        hint="Retry that job; this one is then queued again.",
+        hint=" ".join(filter(None, advice)),
         failed_job_id=str(need.id),
     )
 

@@ -25,7 +25,7 @@ from segsmith_shared.jobs.health import Health
 from segsmith_shared.jobs.heartbeat import Heart
 from segsmith_shared.jobs.inside import STORED
 from segsmith_shared.jobs.persistence import written
-from segsmith_shared.settings import Settings, settings
+from segsmith_shared.settings import Settings, settings_or_exit
 from segsmith_shared.telemetry import configure_logging, identified, logger
 
 log = logger(__name__)
@@ -148,7 +148,7 @@ def serve(queue: str, steps: Mapping[JobKind, str], preload: Sequence[str]) -> N
     `steps` says where each kind's step is (`module:function`), `preload` what the fork server imports.
     """
     configure_logging(f"worker-{queue}")
-    here = settings()
+    here = settings_or_exit()
     start_fork_server(preload)
     worker = Worker(queue, steps, here)
     for number in (signal.SIGTERM, signal.SIGINT):

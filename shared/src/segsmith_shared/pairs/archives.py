@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from gzip import BadGzipFile, GzipFile
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
 from segsmith_shared.problems import InvalidInput, Problem, ServiceUnavailable, TooLarge
@@ -26,6 +26,7 @@ from segsmith_shared.problems import InvalidInput, Problem, ServiceUnavailable, 
 OnBytes = Callable[[int], None]
 
 _CHUNK_BYTES = 2**20
+_PACK_AGAIN = "Pack the folder again and upload it whole, or give the folder itself."
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, KeyError, IndexError, tarfile.TarError,
            zipfile.BadZipFile, BadGzipFile, NotImplementedError, RuntimeError, UnicodeError)  # fmt: skip
 
@@ -48,6 +49,12 @@ class EncryptedArchive(InvalidInput):
     title = "The archive is encrypted"
 
 
+class UnsupportedCompression(InvalidInput):
+    """A zip uses a method of compression that Python cannot read."""
+
+    title = "The archive's compression is not supported"
+
+
 class DiskFull(ServiceUnavailable):
     """There is no room for what the archive holds; another attempt may find some."""
 
@@ -60,7 +67,13 @@ class ArchiveTooLarge(TooLarge):
     title = "The archive unpacks to too much"
 
 
-_PROBLEMS = {kind.__name__: kind for kind in (NotAnArchive, BrokenArchive, EncryptedArchive, ArchiveTooLarge, DiskFull)}
+_PROBLEMS = {
+    kind.__name__: kind
+    for kind in (NotAnArchive, BrokenArchive, EncryptedArchive, UnsupportedCompression, ArchiveTooLarge, DiskFull)
+}
+_READABLE_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+# APPNOTE.TXT 4.4.5 of PKWARE
+_METHODS = {9: "Deflate64, as Windows Explorer writes it beyond 2 GB", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ def extract_archive(
 
     `on_bytes(total)` hears how many bytes are out; whatever it raises ends the unpacking. Links, devices, and entries
     whose name leaves the folder or collides with another are skipped and named.
-    Raises NotAnArchive, BrokenArchive, EncryptedArchive, ArchiveTooLarge, DiskFull.
+    Raises NotAnArchive, BrokenArchive, EncryptedArchive, UnsupportedCompression, ArchiveTooLarge, DiskFull.
     """
     limits = limits or ArchiveLimits()
     into.mkdir(parents=True, exist_ok=True)
@@ -118,6 +131,20 @@ def extract_archive(
     if "problem" in head:
         raise _PROBLEMS[head["problem"]](head["detail"], hint=head["hint"])
     return Extraction(head["files"], head["total_bytes"], [Skipped(**skipped) for skipped in head["skipped"]])
+
+
+def check_archive(archive: Path) -> None:
+    """Whether a local archive can be unpacked, as far as its beginning and a zip's directory say: before an upload.
+
+    Raises NotAnArchive, BrokenArchive, EncryptedArchive, UnsupportedCompression.
+    """
+    with archive.open("rb") as stream:
+        if _kind_of(stream) == "zip":
+            try:
+                with zipfile.ZipFile(stream) as opened:
+                    _check_zip(opened)
+            except zipfile.BadZipFile as damage:
+                raise BrokenArchive(str(damage), hint=_PACK_AGAIN) from damage
 
 
 @dataclass(frozen=True)
@@ -150,8 +177,7 @@ class Unpacking:
         except _DAMAGE as damage:
             if isinstance(damage, OSError) and damage.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise DiskFull(f"No room for the unpacked files after {self._total_bytes} bytes.") from damage
-            hint = "Pack the folder again and upload it whole."
-            raise BrokenArchive(str(damage) or type(damage).__name__, hint=hint) from damage
+            raise BrokenArchive(str(damage) or type(damage).__name__, hint=_PACK_AGAIN) from damage
         return Extraction(self._files, self._total_bytes, self._skipped)
 
     def _count_entry(self) -> None:
@@ -213,38 +239,66 @@ def safe_path(name: str, maximum_bytes: int = 1024) -> PurePosixPath | None:
     return None if not parts or ".." in parts or too_long else PurePosixPath(*parts)
 
 
+def _kind_of(stream: IO[bytes]) -> str:
+    """zip, gzip, bzip2, xz or tar by the first bytes, not by the name; the stream stands at its start again.
+
+    Raises NotAnArchive.
+    """
+    start = stream.read(512)
+    stream.seek(0)
+    if start[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
+        return "zip"
+    kind = next((kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)), None)
+    if kind is not None:
+        return kind
+    if start[257:262] == b"ustar":
+        return "tar"
+    raise NotAnArchive("The file begins neither like a zip nor like a tar.", hint="Send .zip, .tar or .tar.gz.")
+
+
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    "gzip": lambda stream: cast("IO[bytes]", GzipFile(fileobj=stream)),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
+
+
 def _entries(archive: Path) -> Iterator[_Entry]:
-    """Every entry but folders, in the archive's order. The formats are told by their first bytes, not their names."""
+    """Every entry but folders, in the archive's order."""
     with archive.open("rb") as stream:
-        start = stream.read(512)
-        stream.seek(0)
-        if start[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
+        kind = _kind_of(stream)
+        if kind == "zip":
             yield from _zip_entries(stream)
-        elif start[:2] == b"\x1f\x8b":
-            with GzipFile(fileobj=stream) as plain:
-                yield from _tar_entries(plain)
-        elif start[:3] == b"BZh":
-            with bz2.BZ2File(stream) as plain:
-                yield from _tar_entries(plain)
-        elif start[:6] == b"\xfd7zXZ\0":
-            with lzma.LZMAFile(stream) as plain:
-                yield from _tar_entries(plain)
-        elif start[257:262] == b"ustar":
+        elif kind == "tar":
             yield from _tar_entries(stream)
         else:
-            raise NotAnArchive("The file begins neither like a zip nor like a tar.", hint="Send .zip, .tar or .tar.gz.")
+            with _OPENERS[kind](stream) as plain:
+                yield from _tar_entries(plain)
 
 
 def _zip_entries(stream: IO[bytes]) -> Iterator[_Entry]:
     with zipfile.ZipFile(stream) as archive:
+        _check_zip(archive)
         for info in archive.infolist():
             if info.is_dir():
                 continue
-            if info.flag_bits & 0x1:
-                raise EncryptedArchive(f"{info.filename!r} asks for a password.", hint="Pack it without a password.")
             kind = stat.S_IFMT(info.external_attr >> 16)
             why_not = None if kind in {0, stat.S_IFREG} else "it is a link or a device"
             yield _Entry(_zip_name(info), why_not, partial(archive.open, info))
+
+
+def _check_zip(archive: zipfile.ZipFile) -> None:
+    """Refuse a zip of which any file cannot be read, before anything is unpacked."""
+    for info in archive.infolist():
+        if info.flag_bits & 0x1:
+            raise EncryptedArchive(f"{info.filename!r} asks for a password.", hint="Pack it without a password.")
+        if info.compress_type not in _READABLE_METHODS and not info.is_dir():
+            method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
+            raise UnsupportedCompression(
+                f"{info.filename!r} is packed with {method}.",
+                hint="Give the folder itself, or pack it with another program, as .zip with Deflate or as .tar.gz.",
+            )
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from segsmith_shared.pairs.classes import (
     CLASSES_FILE,
@@ -24,17 +24,27 @@ from segsmith_shared.pairs.classes import (
     names_of,
     read_class_list,
 )
-from segsmith_shared.pairs.formats import Candidate, FoundFile, Matching, find_files, recognise
-from segsmith_shared.pairs.import_report import ClassCount, Counts, Finding, ImportReport, Severity, Spread, Statistics
-from segsmith_shared.pairs.intake import PICTURE_SUFFIXES
+from segsmith_shared.pairs.formats import Candidate, FolderListing, FoundFile, Matching, find_files, nearest, recognise
+from segsmith_shared.pairs.formats.leftovers import asides, endings, no_layout, unread_files
+from segsmith_shared.pairs.grouping import by_column, by_pattern, check_column, check_pattern
+from segsmith_shared.pairs.id_lists import FOREIGN_BELOW, IDS_FILE, read_id_list, select
+from segsmith_shared.pairs.import_report import (
+    ClassCount,
+    Counts,
+    Finding,
+    GroupSource,
+    ImportReport,
+    Severity,
+    Spread,
+    Statistics,
+)
 from segsmith_shared.pairs.limited import ProcessLimits
 from segsmith_shared.pairs.near_duplicates import COLOUR_SIMILARITY, Look, joined_groups, near_duplicate_pairs
 from segsmith_shared.pairs.reading import EncodedPair, PairReaders, ReadingFailure, ReadingRequest, ReadPair
+from segsmith_shared.pairs.text_files import MAXIMUM_LIST_BYTES, UnreadableText, decoded
 
 __all__ = ["CheckOptions", "CheckedPair", "Finding", "ImportReport", "check_folder"]
 
-IDS_FILE = "ids.txt"
-MAXIMUM_LIST_BYTES = 2**24
 MOST_READERS = 8  # beyond, one parent cannot take the pictures as fast as they come
 FULL_FRACTION = 0.98
 SMALL_LESION_PX, AT_SIDE_PX = 16, 256
@@ -57,6 +67,18 @@ class CheckOptions(BaseModel):
     empty_labels: Literal["reject", "keep"] = "reject"
     maximum_pixels: int = Field(64_000_000, ge=1, le=400_000_000)
     near_duplicate_similarity: float = Field(COLOUR_SIMILARITY, ge=0.5, le=1)
+    group_pattern: Annotated[str, AfterValidator(check_pattern)] | None = Field(
+        None, max_length=1000, description="regular expression over names or paths: its first group is the patient"
+    )
+    group_column: Annotated[str, AfterValidator(check_column)] | None = Field(
+        None, max_length=1000, description="FILE.csv:COLUMN in the folder: the patient or sequence of each image"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_group(self) -> Self:
+        if self.group_pattern is not None and self.group_column is not None:
+            raise ValueError("give a group_pattern or a group_column, not both")
+        return self
 
 
 @dataclass(frozen=True)
@@ -77,15 +99,18 @@ def check_folder(
     on_progress: OnProgress | None = None,
     on_pair: OnPair | None = None,
     workers: int | None = None,
+    *,
+    follow_links: bool = True,
 ) -> ImportReport:
-    """Pair, read and check everything below `root`.
+    """Pair, read and check everything below `root`; links of files from elsewhere are better not followed.
 
     `on_progress(done, total)` counts pairs read; `on_pair` gets every accepted pair, encoded, in the order of names
     (without it nothing is encoded, which is faster). What a callback raises ends the check. `workers` are reading
     processes, up to eight unless given. A folder without a single pair gives a report that says so, not an error.
+    Raises WrongClasses, GroupsNotFound.
     """
     check = _Check(options or CheckOptions())
-    candidates = check.candidates_of(find_files(root))
+    candidates = check.candidates_of(find_files(root, follow_links=follow_links))
     with PairReaders(workers or min(MOST_READERS, len(os.sched_getaffinity(0))), _limits_for(check.options)) as readers:
         requests = (_request(check, candidate, encode=on_pair is not None) for candidate in candidates)
         for done, (candidate, outcome) in enumerate(zip(candidates, readers.read(requests), strict=True), start=1):
@@ -137,9 +162,12 @@ class _Check:
     accepted: list[_Accepted] = field(default_factory=list)
     matching: Matching | None = None
     classes: tuple[ClassSpec, ...] = ()
+    grouped_by: str = "sequence names of the layout"
 
-    def candidates_of(self, files: Sequence[FoundFile]) -> list[Candidate]:
-        """The pairs to read; what the names alone tell is noted. Raises WrongClasses."""
+    def candidates_of(self, listing: FolderListing) -> list[Candidate]:
+        """The pairs to read; what the names alone tell is noted. Raises WrongClasses, GroupsNotFound."""
+        files = listing.files
+        self.findings += listing.findings
         self.classes = self.options.classes or self._classes_of_folder(files)
         chosen = [file for file in files if self._included(file)]
         self.counts.files = len(files)
@@ -150,26 +178,22 @@ class _Check:
         self._note_matching(self.matching)
         candidates = self._listed(self.matching.candidates, files)
         self.counts.pairs_by_name = len(candidates)
-        return candidates
+        return self._grouped(candidates, files)
 
     def _included(self, file: FoundFile) -> bool:
         return not self.options.include or any(fnmatch(str(file.path), glob) for glob in self.options.include)
 
     def _find_nothing(self, files: Sequence[FoundFile]) -> None:
-        images = [file for file in files if file.is_picture]
-        self.counts.images_without_label = len(images)
-        self.counts.other_files = len(files) - len(images)
-        self._find(
-            "error", "no-layout", ".",
-            f"{len(images)} pictures, but no two files that belong together as image and label",
-            "put images into images/ and labels of the same names into masks/, or name labels X_mask beside X",
-        )  # fmt: skip
+        near = nearest(files)
+        self.counts.images_without_label = sum(file.is_picture for file in files)
+        self._note_other_files([file for file in files if not file.is_picture])
+        self.findings.append(no_layout(files, near))
+        if near is not None:
+            self._note_refused(near)
 
     def _note_matching(self, matching: Matching) -> None:
         self.counts.images_without_label = len(matching.images_alone)
         self.counts.labels_without_image = len(matching.labels_alone)
-        self.counts.negatives = len(matching.negatives)
-        self.counts.other_files = len(matching.ignored)
         for file in matching.images_alone:
             self._find("error", "missing-label", file.path, "image without a label", "add its label")
         for file in matching.labels_alone:
@@ -177,36 +201,56 @@ class _Check:
         for file in matching.ignored:
             if file.is_picture:
                 self._find("note", "unused-picture", file.path, "neither an image nor a label in this layout")
-        for group in matching.ambiguous:
-            self.counts.rejected += 1
-            others = ", ".join(str(file.path) for file in group[1:])
-            self._find("error", "ambiguous", group[0].path, f"has the same name as {others}", "keep one of each kind")
+        self.findings += asides(matching)
+        self._note_other_files([*matching.ignored, *(file for found in matching.asides.values() for file in found)])
+        self._note_refused(matching)
+
+    def _note_other_files(self, files: Sequence[FoundFile]) -> None:
+        self.counts.other_files = len(files)
+        self.counts.other_endings = endings(files)
+        self.findings += unread_files(files)
+
+    def _note_refused(self, matching: Matching) -> None:
+        self.counts.rejected += len(matching.refused)
+        self.findings += matching.refused
 
     def _listed(self, candidates: list[Candidate], files: Sequence[FoundFile]) -> list[Candidate]:
         """Those of the id list of the options, else of the folder's own `ids.txt`, else all."""
-        wanted = self.options.ids
-        if wanted is None:
-            wanted = self._ids_of_folder(files)
-        if wanted is None:
-            return candidates
-        keys = {_list_key(name): name for name in wanted}
-        by_key: dict[str, list[Candidate]] = {}
-        for candidate in candidates:
-            for key in {_list_key(candidate.name), candidate.image.stem, str(candidate.image.path.with_suffix(""))}:
-                by_key.setdefault(key, []).append(candidate)
-        listed = {c for key in keys for c in by_key.get(key, [])}
-        for key in sorted(keys.keys() - by_key.keys()):
-            self._find("error", "not-found", keys[key], "listed, but no complete pair has this name", "check the list")
-        self.counts.not_in_list = len(candidates) - len(listed)
-        return [candidate for candidate in candidates if candidate in listed]
+        if self.options.ids is not None:
+            selection = select(self.options.ids, candidates)
+        else:
+            listing = self._listing(files, IDS_FILE)
+            lines = self._lines_of(listing) if listing else []
+            if listing is None or not lines:
+                return candidates
+            selection = select(lines, candidates, str(listing.path))
+            if selection.matched_lines < FOREIGN_BELOW * len(lines):
+                what = f"{selection.matched_lines} of its {len(lines)} lines name a pair: not used, all pairs are read"
+                self._find("warning", "list-not-used", listing.path, what, "rename it, or give the right list (--ids)")
+                return candidates
+            self._find("note", "list-used", listing.path, "only the pairs it lists are used")
+        self.findings += selection.findings
+        self.counts.not_in_list = len(candidates) - len(selection.candidates)
+        return selection.candidates
 
-    def _ids_of_folder(self, files: Sequence[FoundFile]) -> list[str] | None:
-        listing = self._listing(files, IDS_FILE)
-        if listing is None:
-            return None
-        self._find("note", "list-used", listing.path, "only the pairs it lists are used")
-        lines = _text(listing).splitlines()
-        return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+    def _lines_of(self, listing: FoundFile) -> list[str]:
+        try:
+            return read_id_list(listing.location.read_bytes(), str(listing.path))
+        except UnreadableText as problem:
+            self._find("warning", "list-not-used", listing.path, problem.detail, problem.hint)
+            return []
+
+    def _grouped(self, candidates: list[Candidate], files: Sequence[FoundFile]) -> list[Candidate]:
+        """The candidates with their patients or sequences as the options say. Raises GroupsNotFound."""
+        if self.options.group_pattern is not None:
+            grouped = by_pattern(candidates, self.options.group_pattern)
+        elif self.options.group_column is not None:
+            grouped = by_column(candidates, self.options.group_column, files)
+        else:
+            return candidates
+        self.grouped_by = grouped.how
+        self.findings += grouped.findings
+        return grouped.candidates
 
     def _classes_of_folder(self, files: Sequence[FoundFile]) -> tuple[ClassSpec, ...]:
         """Those of the folder's own `classes.json`; none where it has none that is ours.
@@ -292,7 +336,7 @@ class _Check:
         self.counts.accepted = len(self.accepted)
         self._note_exact_duplicates()
         classes = self._class_counts()
-        groups = self._groups()
+        groups, group_sources = self._groups()
         self.counts.near_duplicate_groups = len(groups)
         self.counts.pairs_in_groups = sum(map(len, groups))
         return ImportReport(
@@ -302,6 +346,7 @@ class _Check:
             counts=self.counts,
             findings=self.findings,
             groups=groups,
+            group_sources=group_sources,
             classes=classes,
             statistics=_statistics(self.accepted) if self.accepted else None,
         )
@@ -329,23 +374,34 @@ class _Check:
             what = f"{same} {earlier.candidate.image.path}"
             self._find("warning", "duplicate", pair.candidate.image.path, what, advice)
 
-    def _groups(self) -> list[list[str]]:
+    def _groups(self) -> tuple[list[list[str]], list[GroupSource]]:
+        """Names that stay together, and how that was found out."""
         links = near_duplicate_pairs([pair.look for pair in self.accepted], self.options.near_duplicate_similarity)
         for i, j, likeness in links:
             first, second = self.accepted[i], self.accepted[j]
             if first.image_digest != second.image_digest:
                 what = f"looks like {first.candidate.image.path} (likeness {likeness:.3f})"
                 self._find("note", "near-duplicate", second.candidate.image.path, what)
+        alike = [(i, j) for i, j, _ in links]
         keys = [pair.candidate.sequence for pair in self.accepted]
-        numbers = joined_groups(len(self.accepted), [(i, j) for i, j, _ in links], keys)
+        count = len(self.accepted)
+        sources = [
+            _group_source(self.grouped_by, joined_groups(count, [], keys)),
+            _group_source("similarity", joined_groups(count, alike)),
+        ]
         groups: dict[int, list[str]] = {}
-        for pair, number in zip(self.accepted, numbers, strict=True):
+        for pair, number in zip(self.accepted, joined_groups(count, alike, keys), strict=True):
             if number is not None:
                 groups.setdefault(number, []).append(pair.candidate.name)
-        return [groups[number] for number in sorted(groups)]
+        return [groups[number] for number in sorted(groups)], [source for source in sources if source.groups]
 
     def _find(self, severity: Severity, code: str, file: object, what: str, what_to_do: str = "") -> None:
         self.findings.append(Finding(severity=severity, code=code, file=str(file), what=what, what_to_do=what_to_do))
+
+
+def _group_source(how: str, numbers: Sequence[int | None]) -> GroupSource:
+    joined = [number for number in numbers if number is not None]
+    return GroupSource(how=how, groups=len(set(joined)), pairs=len(joined))
 
 
 def _too_large(file: FoundFile) -> bool:
@@ -353,13 +409,11 @@ def _too_large(file: FoundFile) -> bool:
 
 
 def _text(file: FoundFile) -> str:
-    return file.location.read_text(encoding="utf-8-sig", errors="replace")
-
-
-def _list_key(name: str) -> str:
-    """A listed name without a picture's ending, as lists come from `ls` as often as from papers."""
-    stem, dot, ending = name.rpartition(".")
-    return stem if dot and f".{ending.lower()}" in PICTURE_SUFFIXES else name
+    """Raises WrongClasses where the file is no text."""
+    try:
+        return decoded(file.location.read_bytes(), str(file.path))
+    except UnreadableText as problem:
+        raise WrongClasses(problem.detail, hint=problem.hint) from problem
 
 
 def _statistics(pairs: Sequence[_Accepted]) -> Statistics:

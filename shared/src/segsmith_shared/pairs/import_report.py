@@ -65,9 +65,18 @@ class Counts(BaseModel):
     not_in_list: int = 0
     negatives: int = 0
     other_files: int = 0
+    other_endings: dict[str, int] = Field(default_factory=dict, description="the other files by their endings")
     exact_duplicates: int = 0
     near_duplicate_groups: int = 0
     pairs_in_groups: int = 0
+
+
+class GroupSource(BaseModel):
+    """One way in which pairs were found to belong together, and how many it joins."""
+
+    how: str = Field(description="e.g. similarity, pattern '^(p[0-9]+)_'")
+    groups: int
+    pairs: int
 
 
 class ImportReport(BaseModel):
@@ -80,6 +89,7 @@ class ImportReport(BaseModel):
     findings: list[Finding] = Field(default_factory=list)
     findings_left_out: int = Field(0, description="further findings, in the job's import-report.json only")
     groups: list[list[str]] = Field(default_factory=list)
+    group_sources: list[GroupSource] = Field(default_factory=list, description="how the groups were made")
     classes: list[ClassCount] = Field(default_factory=list, description="empty where labels are lesion or not")
     statistics: Statistics | None = Field(None, description="absent when no pair was accepted")
 
@@ -105,25 +115,31 @@ class ImportReport(BaseModel):
 
     def _outcome(self) -> Iterable[str]:
         c = self.counts
-        yield f"{_many(c.accepted, 'pair')} accepted, {c.rejected} rejected, of {_many(c.files, 'file')}."
+        yield f"{many(c.accepted, 'pair')} accepted, {c.rejected} rejected, of {many(c.files, 'file')}."
         if self.layout:
             yield f"Layout: {self.layout}, because {self.layout_because}."
         if self.classes:
-            yield "Classes: " + ", ".join(f"{each.name} in {_many(each.pairs, 'pair')}" for each in self.classes) + "."
+            yield "Classes: " + ", ".join(f"{each.name} in {many(each.pairs, 'pair')}" for each in self.classes) + "."
         asides = {
             "images without a label": c.images_without_label,
             "labels without an image": c.labels_without_image,
             "pairs not in the list": c.not_in_list,
             "negative frames (no lesion by their publisher, so no label)": c.negatives,
-            "other files": c.other_files,
         }
         spoken = [f"{number} {things}" for things, number in asides.items() if number]
+        if c.other_files:
+            endings = ", ".join(f"{number} {ending}" for ending, number in c.other_endings.items())
+            spoken.append(many(c.other_files, "other file") + (f" ({endings})" if endings else ""))
         if spoken:
             yield f"Not used: {', '.join(spoken)}."
         if c.near_duplicate_groups:
+            how = "; ".join(
+                f"{many(source.pairs, 'pair')} in {many(source.groups, 'group')} by {source.how}"
+                for source in self.group_sources
+            )
             yield (
-                f"{_many(c.pairs_in_groups, 'pair')} in {_many(c.near_duplicate_groups, 'group')} of near-duplicates "
-                "or of one sequence; a split keeps each group together."
+                f"{many(c.pairs_in_groups, 'pair')} in {many(c.near_duplicate_groups, 'group')} of near-duplicates "
+                f"or of one patient or sequence; a split keeps each group together{f' ({how})' if how else ''}."
             )
 
     def _findings_in_words(self) -> Iterable[str]:
@@ -153,20 +169,21 @@ class ImportReport(BaseModel):
         yield ""
         yield (
             f"Pictures: {s.width_px.least:g} to {s.width_px.most:g} px wide, {s.height_px.least:g} to "
-            f"{s.height_px.most:g} px high, {_many(s.sizes, 'size')}; median aspect ratio {s.aspect_ratio.median:.2f}."
+            f"{s.height_px.most:g} px high, {many(s.sizes, 'size')}; median aspect ratio {s.aspect_ratio.median:.2f}."
         )
         if s.grey_pictures:
-            yield f"{_many(s.grey_pictures, 'picture')} without colour."
+            yield f"{many(s.grey_pictures, 'picture')} without colour."
         yield (
             f"Lesions cover {s.lesion_fraction.median:.1%} of the picture in the median "
             f"({s.lesion_fraction.least:.2%} to {s.lesion_fraction.most:.1%})."
         )
         several = sum(number for count, number in s.lesion_counts.items() if count > 1)
         yield (
-            f"{_many(several, 'pair')} with more than one lesion; {s.small_lesions} whose largest lesion is under "
+            f"{many(several, 'pair')} with more than one lesion; {s.small_lesions} whose largest lesion is under "
             "16 px across at 256 px."
         )
 
 
-def _many(number: int, thing: str) -> str:
+def many(number: int, thing: str) -> str:
+    """`1 file`, `2 files`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -20,10 +20,10 @@ from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 from segsmith_shared.problems import Problem
 
-ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp"})
+ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 THUMBNAIL_PX = 256
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _UNKNOWN = 255
 _COLOUR_TOLERANCE = 40  # Euclidean, of levels 0..255: what JPEG leaves inside of an area
 _ROUNDING = 16  # what a JPEG can shift an even area by
@@ -76,7 +76,14 @@ class NoPicture(BadPicture):
     """The bytes are of no accepted picture format, whatever the file's name says."""
 
     title = "A file is not a picture"
-    advice = "PNG, JPEG, BMP, TIFF and WebP are read"
+    advice = "PNG, JPEG, BMP, TIFF, WebP, GIF and PPM are read"
+
+
+class LfsPointer(NoPicture):
+    """Text that stands in for the picture in a Git repository until Git LFS fetches it."""
+
+    title = "A file was not fetched"
+    advice = "run git lfs pull in its repository"
 
 
 class TooManyPixels(BadPicture):
@@ -266,6 +273,9 @@ def _open(path: Path, maximum_pixels: int) -> tuple[Image.Image, int]:
             # Asked after decoding: Pillow turns a TIFF itself and then reports 1.
             return picture, _orientation(picture)
         except UnidentifiedImageError:
+            stream.seek(0)
+            if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise LfsPointer("a Git LFS pointer, not the picture itself") from None
             raise NoPicture(_what_it_is(path)) from None
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
             raise TooManyPixels(str(bomb)) from None
@@ -286,7 +296,7 @@ def _what_it_is(path: Path) -> str:
     """A guess for people who exported the wrong thing."""
     with path.open("rb") as stream:
         start = stream.read(1024)
-    known = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip file"}
+    known = {b"GIF8": "a damaged GIF", b"%PDF": "a PDF", b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip file"}
     for magic, name in known.items():
         if start.startswith(magic):
             return f"the file is {name}"

@@ -178,6 +178,9 @@ def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
     except MemoryError:
         detail = "decoding needs more memory than a reader may have"
         return asdict(ReadingFailure(part, "out-of-memory", detail, "reduce the picture")), []
+    except Exception as fault:  # noqa: BLE001 - of whatever kind: one file's fault must not end the job
+        detail = f"reading it failed with {type(fault).__name__}: {fault}"[:500]
+        return asdict(ReadingFailure(part, "reader-failed", detail, "export it again as 8-bit PNG")), []
 
 
 def _described(

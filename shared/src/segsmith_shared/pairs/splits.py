@@ -60,11 +60,21 @@ def split_by_fractions(members: Sequence[Member], fractions: Mapping[str, float]
         chosen |= dict.fromkeys(group, part)
     parts = {part: [m.name for m in members if chosen[m.name] == part] for part in fractions}
     if empty := [part for part, names in parts.items() if not names]:
-        raise SplitNotPossible(
-            f"{len(members)} pairs in {len(groups)} groups that stay together leave part {empty[0]!r} empty.",
-            hint="Use fewer parts, or more pairs.",
-        )
+        raise _part_left_empty(len(members), len(groups), empty[0])
     return Division(parts)
+
+
+def _part_left_empty(pair_count: int, group_count: int, part: str) -> SplitNotPossible:
+    if group_count == 1 < pair_count:
+        what = f"All {pair_count} pairs look alike or are of one patient or sequence, and stay together"
+    else:
+        groups = f" in {group_count} groups that stay together" if group_count < pair_count else ""
+        what = f"{pair_count} {'pair is' if pair_count == 1 else 'pairs are'} too few{groups}"
+    return SplitNotPossible(
+        f"{what}: part {part!r} is left empty.",
+        hint="At least two pairs are needed, four with a test part. Add pairs that differ, or hold none out "
+        "(--test-fraction 0), or give held-out pairs of their own (--test NAME=FOLDER).",
+    )
 
 
 def split_by_names(members: Sequence[Member], parts: Mapping[str, Sequence[str]]) -> Division:

@@ -48,6 +48,7 @@ from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
 GPU, CPU = "gpu", "cpu"
+LEAST_SOURCES = 2
 AFTER_GENERATION = 10
 """Priority of jobs that can wait while a worker can train or generate: others wait for those."""
 
@@ -251,11 +252,17 @@ def _check_names(spec: PipelineSpec) -> None:
 
 
 def _check_size(spec: PipelineSpec, source_count: int) -> None:
-    needed = max(2, spec.clustering.k if clusters(spec) and spec.clustering.method == "k-means" else 2)
-    if source_count < needed:
+    if source_count < LEAST_SOURCES:
+        raise DatasetTooSmall(
+            f"{source_count or 'no'} {'pair is' if source_count == 1 else 'pairs are'} left to train on; at least two "
+            "pairs are needed, four with a test part.",
+            hint="Add pairs, or keep all for training with --test-fraction 0 or --test NAME=FOLDER.",
+        )
+    by_k_means = clusters(spec) and spec.clustering.method == "k-means"
+    if by_k_means and source_count < spec.clustering.k:
         raise DatasetTooSmall(
             f"{source_count} pairs cannot make {spec.clustering.k} clusters.",
-            hint=f"Add pairs, or ask for k of at most {source_count}.",
+            hint=f"Add pairs, or ask for at most {source_count} clusters (--k {source_count}).",
         )
     most = spec.evaluation.largest_whole_set if spec.evaluation else source_count
     if spec.drop_near_copies and source_count > most:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from segsmith_shared.database.session import engine_for, session_scope
 from segsmith_shared.problems import Problem
-from segsmith_shared.settings import settings as settings_of_process
+from segsmith_shared.settings import settings_or_exit
 from segsmith_shared.storage.housekeeping import check, collect
 from segsmith_shared.storage.objects import ObjectStore
 from segsmith_shared.storage.references import every_digest_named, object_references
@@ -21,7 +21,7 @@ ReadNames = Callable[[Session, ObjectStore], set[str]]
 def main() -> int:
     """One JSON document on stdout. Exit code 1 when `fsck` finds an object missing or damaged, or on a problem."""
     arguments = _parser().parse_args()
-    settings = settings_of_process()
+    settings = settings_or_exit()
     engine = engine_for(settings.database_url.get_secret_value(), application="segsmith-storage")
     store = ObjectStore.from_settings(settings)
 

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from segsmith_shared.pairs.formats import FoundFile, Matching, find_files, recognise
-from segsmith_shared.pairs.formats.matching import common_stem, folder_role, unique_names
+from segsmith_shared.pairs.formats.matching import unique_names
+from segsmith_shared.pairs.formats.words import common_stem, folder_role
 
 
 def files(*paths: str) -> list[FoundFile]:
@@ -95,7 +96,7 @@ def test_cvc_frames_of_one_sequence_are_known_from_its_table(tmp_path: Path) -> 
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / "metadata.csv").write_text("frame_id,sequence_id,png_image_path\n1,1,x\n2,1,x\n3,2,x\n")
-    matching = recognise(find_files(tmp_path))
+    matching = recognise(find_files(tmp_path).files)
     assert matching is not None
     assert [c.sequence for c in matching.candidates] == ["sequence 1", "sequence 1", "sequence 2"]
 
@@ -114,10 +115,17 @@ def test_polypgen_gives_its_frames_and_keeps_sequences_and_negatives_apart() -> 
         f"{root}/sequenceData/negativeOnly/seq2_neg/n1.jpg",
     )
     assert matching.layout == "PolypGen"
-    assert sorted(pairs(matching)) == ["100H0001", "EndoCV_1", "f1"]
-    assert {c.name: c.sequence for c in matching.candidates} == {"100H0001": None, "EndoCV_1": None, "f1": "seq5"}
-    assert len(matching.negatives) == 1
-    assert len(matching.ignored) == 2
+    assert {c.name: c.sequence for c in matching.candidates} == {
+        "100H0001": None,
+        "EndoCV_1": None,
+        "f1": "seq5",
+        "n1": "seq2_neg",
+    }
+    assert {c.name: len(c.labels) for c in matching.candidates} == {"100H0001": 1, "EndoCV_1": 1, "f1": 1, "n1": 0}
+    assert {what: len(found) for what, found in matching.asides.items()} == {
+        "images with boxes drawn in": 1,
+        "the centres' images once more": 1,
+    }
     assert not matching.images_alone
 
 
@@ -131,7 +139,9 @@ def test_missing_partners_are_kept_by_side() -> None:
 def test_two_images_of_one_name_are_not_guessed_between() -> None:
     matching = recognised(*both("images", "masks", ["a", "b"]), "images/a.jpg")
     assert sorted(pairs(matching)) == ["b"]
-    assert [str(file.path) for file in matching.ambiguous[0]] == ["images/a.jpg", "images/a.png", "masks/a.png"]
+    [refused] = matching.refused
+    assert (refused.code, refused.file) == ("ambiguous", "images/a.jpg")
+    assert refused.what == "has the same name as images/a.png, masks/a.png"
 
 
 def test_pictures_without_labels_are_no_layout() -> None:
@@ -174,7 +184,7 @@ def test_names_from_any_system_become_printable_and_comparable(tmp_path: Path) -
     (tmp_path / "images" / "Mu\u0308ller.png").touch()  # as macOS writes it
     (tmp_path / "masks" / "M\u00fcller.png").touch()
     (Path(str(tmp_path)) / "images" / b"bad\xff\n.png".decode("utf-8", "surrogateescape")).touch()
-    found = find_files(tmp_path)
+    found = find_files(tmp_path).files
     assert all(str(file.path).isprintable() for file in found)
     matching = recognise(found)
     assert matching is not None
@@ -186,4 +196,168 @@ def test_litter_of_desktops_is_not_looked_at(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / "images" / "circle").symlink_to(tmp_path)
-    assert [str(file.path) for file in find_files(tmp_path)] == ["images/a.png"]
+    assert [str(file.path) for file in find_files(tmp_path).files] == ["images/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "paths", "expected"),
+    [
+        (
+            "ISIC",
+            [
+                "ISIC2018_Task1-2_Training_Input/ISIC_1.jpg",
+                "ISIC2018_Task1_Training_GroundTruth/ISIC_1_segmentation.png",
+                "ISIC2018_Task2_Training_GroundTruth_v3/ISIC_1_attribute_globules.png",
+            ],
+            {"ISIC_1": ["ISIC_1_segmentation.png"]},
+        ),
+        (
+            "ISIC",
+            [
+                "ISIC-2017_Training_Data/ISIC_1.jpg",
+                "ISIC-2017_Training_Data/ISIC_1_superpixels.png",
+                "ISIC-2017_Training_Part1_GroundTruth/ISIC_1_segmentation.png",
+            ],
+            {"ISIC_1": ["ISIC_1_segmentation.png"]},
+        ),
+        (
+            "ISIC",
+            [
+                "ISBI2016_ISIC_Part1_Test_Data/ISIC_7.jpg",
+                "ISBI2016_ISIC_Part1_Test_GroundTruth/ISIC_7_Segmentation.png",
+            ],
+            {"ISIC_7": ["ISIC_7_Segmentation.png"]},
+        ),
+        (
+            "nnU-Net",
+            ["D/imagesTr/c_0_0000.png", "D/labelsTr/c_0.png", "D/imagesTs/c_1_0000.png", "D/labelsTs/c_1.png"],
+            {"c_0_0000": ["c_0.png"], "c_1_0000": ["c_1.png"]},
+        ),
+        (
+            "retinal vessels (DRIVE, HRF, CHASE)",
+            [
+                "training/images/21_training.tif",
+                "training/1st_manual/21_manual1.gif",
+                "training/mask/21_training_mask.gif",
+                "test/2nd_manual/01_manual2.gif",
+                "test/images/01_test.tif",
+                "test/1st_manual/01_manual1.gif",
+            ],
+            {"21_training": ["21_manual1.gif"], "01_test": ["01_manual1.gif"]},
+        ),
+        (
+            "retinal vessels (DRIVE, HRF, CHASE)",
+            ["images/01_dr.JPG", "manual1/01_dr.tif", "mask/01_dr_mask.tif"],
+            {"01_dr": ["01_dr.tif"]},
+        ),
+        (
+            "retinal vessels (DRIVE, HRF, CHASE)",
+            ["Image_01L.jpg", "Image_01L_1stHO.png", "Image_01L_2ndHO.png"],
+            {"Image_01L": ["Image_01L_1stHO.png"]},
+        ),
+        (
+            "a folder of labels for each image",
+            ["s/ab/images/ab.png", "s/ab/masks/1.png", "s/ab/masks/2.png", "s/cd/images/cd.png", "s/cd/masks/3.png"],
+            {"ab": ["1.png", "2.png"], "cd": ["3.png"]},
+        ),
+        (
+            "a folder of labels for each image",
+            ["images/train/a.png", "masks/train/a/1.png", "masks/train/a/2.png"],
+            {"a": ["1.png", "2.png"]},
+        ),
+        (
+            "side by side",
+            ["b/b (1).png", "b/b (1)_mask.png", "b/b (2).png", "b/b (2)_mask.png", "b/b (2)_mask_1.png"],
+            {"b (1)": ["b (1)_mask.png"], "b (2)": ["b (2)_mask.png", "b (2)_mask_1.png"]},
+        ),
+        (
+            "image and label folders",
+            ["images/a.png", "masks/a_mask_1.png", "masks/a_mask_2.png", "images/a_1.png", "masks/a_1_mask.png"],
+            {"a": ["a_mask_1.png", "a_mask_2.png"], "a_1": ["a_1_mask.png"]},
+        ),
+        (
+            "side by side",
+            ["Seg 0.png", "Seg 0_mask.png", "mask_5.jpg", "mask_5_label.png", "gt-9.png", "gt-9_seg.png"],
+            {"Seg 0": ["Seg 0_mask.png"], "mask_5": ["mask_5_label.png"], "gt-9": ["gt-9_seg.png"]},
+        ),
+        (
+            "image and label folders",
+            both("images", "masks", ["frame_0", "image_0", "Mask 0", "photo_0"]),
+            {
+                "frame_0": ["frame_0.png"],
+                "image_0": ["image_0.png"],
+                "Mask 0": ["Mask 0.png"],
+                "photo_0": ["photo_0.png"],
+            },
+        ),
+        (
+            "image and label folders",
+            [
+                "data/train_image_7.png",
+                "labels/x.png",
+                "data/train/images/scan_7.png",
+                "data/train/masks/scan_mask_7.png",
+            ],
+            {"scan_7": ["scan_mask_7.png"]},
+        ),
+        (
+            "image and label folders",
+            ["train/c.jpg", "train_masks/c_mask.gif", "val/d.jpg", "val_masks/d_mask.gif"],
+            {"c": ["c_mask.gif"], "d": ["d_mask.gif"]},
+        ),
+        ("image and label folders", ["train/x.png", "trainannot/x.png", "test/y.png"], {"x": ["x.png"]}),
+        ("image and label folders", ["img_dir/train/a.jpg", "ann_dir/train/a.png"], {"a": ["a.png"]}),
+        ("image and label folders", ["images/images/a.png", "masks/masks/a.png"], {"a": ["a.png"]}),
+        ("image and label folders", ["images/images/a.png", "images/masks/a.png"], {"a": ["a.png"]}),
+        ("image and label folders", ["train/images/images/a.png", "train/masks/a.png"], {"a": ["a.png"]}),
+        (
+            "image and label folders",
+            [
+                "d/JPEGImages/p.jpg",
+                "d/SegmentationClass/p.npy",
+                "d/SegmentationClassPNG/p.png",
+                "d/SegmentationClassVisualization/p.jpg",
+            ],
+            {"p": ["p.png"]},
+        ),
+        (
+            "image and label folders",
+            ["V/JPEGImages/p.jpg", "V/SegmentationClass/p.png", "V/SegmentationObject/p.png"],
+            {"p": ["p.png"]},
+        ),
+    ],
+)
+def test_every_image_gets_the_labels_that_its_publisher_gave_it(
+    layout: str, paths: list[str], expected: dict[str, list[str]]
+) -> None:
+    matching = recognised(*paths)
+    assert matching.layout == layout
+    assert {c.name: [label.path.name for label in c.labels] for c in matching.candidates} == expected
+
+
+def test_masks_that_are_no_labels_are_counted_for_what_they_are() -> None:
+    matching = recognised("images/1_training.tif", "1st_manual/1_manual1.gif", "mask/1_training_mask.gif")
+    assert {what: [file.path.name for file in found] for what, found in matching.asides.items()} == {
+        "fields of view, which are no labels": ["1_training_mask.gif"]
+    }
+    labelme = recognised("JPEGImages/p.jpg", "SegmentationClassPNG/p.png", "SegmentationClassVisualization/p.jpg")
+    assert list(labelme.asides) == ["drawings of labels over images"]
+
+
+def test_an_image_of_several_channels_is_refused_by_name_and_the_others_are_kept() -> None:
+    matching = recognised(
+        *both("imagesTr", "labelsTr", ["a_0000"], "png", "png")[:1], "labelsTr/a.png",
+        "imagesTr/b_0000.png", "imagesTr/b_0001.png", "labelsTr/b.png",
+    )  # fmt: skip
+    assert sorted(pairs(matching)) == ["a_0000"]
+    [refused] = matching.refused
+    assert (refused.code, refused.file) == ("several-channels", "imagesTr/b_0000.png")
+    assert "2 channels of one image" in refused.what
+    assert not matching.labels_alone
+
+
+def test_the_same_numbered_label_in_two_formats_is_not_guessed_between() -> None:
+    matching = recognise(files("a.png", "a_mask_1.png", "a_mask_1.bmp", "b.png", "b_mask.png"))
+    assert matching is not None
+    assert sorted(pairs(matching)) == ["b"]
+    assert [finding.code for finding in matching.refused] == ["ambiguous"]

@@ -50,8 +50,24 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
 
 
 def test_a_part_that_groups_leave_empty_is_refused() -> None:
-    with pytest.raises(SplitNotPossible, match="'test' empty"):
+    with pytest.raises(SplitNotPossible, match=r"All 2 pairs .* 'test' is left empty"):
         split_by_fractions([Member("a", 1), Member("b", 1)], {"train": 0.8, "test": 0.2}, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        (singles(1), "1 pair is too few: part 'test' is left empty"),
+        (singles(2), "2 pairs are too few: part 'test' is left empty"),
+        ([Member("a", 1), Member("b", 1), Member("c")], "3 pairs are too few in 2 groups that stay together"),
+        ([Member(name, 1) for name in "abc"], "All 3 pairs look alike or are of one patient or sequence"),
+    ],
+)
+def test_a_set_too_small_to_divide_says_what_it_takes_and_how_to_do_without(members: list[Member], words: str) -> None:
+    with pytest.raises(SplitNotPossible, match=words) as refused:
+        split_by_fractions(members, {"train": 0.9, "test": 0.1}, seed=0)
+    for advice in ("four with a test part", "--test-fraction 0", "--test NAME=FOLDER"):
+        assert advice in refused.value.hint
 
 
 @pytest.mark.parametrize("shares", [{}, {"a": 0.5, "b": 0.6}, {"a": 1.5, "b": -0.5}])

@@ -204,6 +204,15 @@ def test_more_clusters_than_pairs_are_refused_with_what_to_do() -> None:
     assert "at most 3" in refused.value.hint
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_pairs_to_train_on_are_refused_with_how_many_it_takes(count: int) -> None:
+    for k in (1, 4):
+        with pytest.raises(DatasetTooSmall, match="at least two pairs are needed, four with a test part") as refused:
+            planned(count, clustering=ClusteringSpec(k=k))
+        assert "--test-fraction 0" in refused.value.hint
+        assert "--test" in refused.value.hint
+
+
 def test_an_arm_of_a_set_that_no_recipe_makes_is_refused_by_name() -> None:
     study = SegmentationStudySpec(arms=(ArmSpec(name="ghost", real=False, sets=("Diff-9",)),))
     with pytest.raises(UnknownSet, match="Diff-9"):

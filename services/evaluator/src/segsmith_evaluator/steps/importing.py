@@ -62,6 +62,7 @@ def run(context: StepContext) -> Outcome:
                     options,
                     on_progress=lambda done, total: _went_on(context, done, total),
                     on_pair=storing.take,
+                    follow_links=False,
                 )
                 stored = storing.finish()
     except _StopAsked:

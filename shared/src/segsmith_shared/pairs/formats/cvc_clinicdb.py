@@ -1,12 +1,12 @@
 """CVC-ClinicDB as published: `Original/` and `Ground Truth/`, in TIFF, in PNG, or every frame in both."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from segsmith_shared.pairs.formats.found import FoundFile
 from segsmith_shared.pairs.formats.image_and_label_folders import role_by_folder
-from segsmith_shared.pairs.formats.matching import Matching, Role, RoleOf, match_by_role
+from segsmith_shared.pairs.formats.matching import Aside, Matching, Role, RoleOf, match_by_role
+from segsmith_shared.pairs.text_files import UnreadableText, decoded, read_table
 
 _FOLDERS = {"original", "ground truth"}
 
@@ -29,9 +29,9 @@ def _in_folder(files: Sequence[FoundFile], name: str) -> bool:
 
 
 def _role_with(sequences: Mapping[str, str], *, skip_tiff: bool) -> RoleOf:
-    def role_of(file: FoundFile) -> Role | None:
+    def role_of(file: FoundFile) -> Role | Aside | None:
         if skip_tiff and "tif" in (folder.lower() for folder in file.folders):
-            return None
+            return Aside("the frames of PNG/ once more")
         role = role_by_folder(file)
         return role and replace(role, sequence=sequences.get(file.stem))
 
@@ -42,8 +42,10 @@ def _sequences(files: Sequence[FoundFile]) -> dict[str, str]:
     """Frame → sequence from `metadata.csv`, where it is there and has these columns."""
     for file in files:
         if file.path.name.lower() == "metadata.csv" and file.location.stat().st_size < 2**22:
-            with file.location.open(encoding="utf-8", errors="replace", newline="") as stream:
-                rows = csv.DictReader(stream)
-                if {"frame_id", "sequence_id"} <= set(rows.fieldnames or ()):
-                    return {str(row["frame_id"]): f"sequence {row['sequence_id']}" for row in rows}
+            try:
+                table = read_table(decoded(file.location.read_bytes(), str(file.path)))
+                frames, sequences = table.column("frame_id"), table.column("sequence_id")
+            except (UnreadableText, KeyError):
+                continue
+            return {frame: f"sequence {sequence}" for frame, sequence in zip(frames, sequences, strict=True)}
     return {}

@@ -18,7 +18,7 @@ class KvasirSeg:
     def match(self, files: Sequence[FoundFile]) -> Matching | None:
         pictures = [file for file in files if file.is_picture]
         named_so = sum(_IDENTIFIER.fullmatch(file.stem) is not None for file in pictures)
-        if named_so < 0.9 * len(pictures):
+        if not pictures or named_so < 0.9 * len(pictures):
             return None
         why = "images/ and masks/ hold JPEG files with Kvasir's 25-character names"
         return match_by_role(self.name, why, files, role_by_folder)

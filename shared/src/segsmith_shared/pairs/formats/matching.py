@@ -1,36 +1,47 @@
-"""Images find their labels: every layout says which role a file plays, by what key; here they are put together."""
+"""Images find their labels: every layout says which role a file plays; here they are put together by their names."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from segsmith_shared.pairs.formats.found import FoundFile
+from segsmith_shared.pairs.formats.words import (
+    Part,
+    common_stem,
+    without_label_word,
+    without_numbered_label_word,
+    without_words,
+)
+from segsmith_shared.pairs.import_report import Finding
 
 MAXIMUM_NAME_CHARACTERS = 400
 
 
-class Part(StrEnum):
-    """What a file is to a pair. `NEGATIVE` is a picture that its publisher says has no lesion, hence no label."""
+@dataclass(frozen=True)
+class Role:
+    """A file's part, what its path and its partner's have in common, and the sequence or patient it belongs to.
 
-    IMAGE = "image"
-    LABEL = "label"
-    NEGATIVE = "negative"
+    `loose_place` is tried where no partner has the same `place`. Labels that `unite` may be several of one image.
+    """
+
+    part: Part
+    place: tuple[str, ...]
+    stem: str
+    sequence: str | None = None
+    loose_place: tuple[str, ...] | None = None
+    unites: bool = False
 
 
 @dataclass(frozen=True)
-class Role:
-    """A file's part, the key it shares with its partner, and the sequence of frames or patient it belongs to."""
+class Aside:
+    """A picture that is part of the layout and of no pair, and what it is instead."""
 
-    part: Part
-    key: tuple[str, ...]
-    sequence: str | None = None
+    what: str
 
 
-RoleOf = Callable[[FoundFile], Role | None]
+RoleOf = Callable[[FoundFile], Role | Aside | None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,11 @@ class Candidate:
 
 @dataclass
 class Matching:
-    """What a layout makes of a folder. `why` is a sentence for people."""
+    """What a layout makes of a folder. `why` is a sentence for people.
+
+    `known_as` is what files without a partner go by, less the words for their part. `refused` are findings about files
+    that would be pairs, were it not for what each says; `asides` are pictures by what they are instead.
+    """
 
     layout: str
     why: str
@@ -61,9 +76,10 @@ class Matching:
     candidates: list[Candidate] = field(default_factory=list)
     images_alone: list[FoundFile] = field(default_factory=list)
     labels_alone: list[FoundFile] = field(default_factory=list)
-    ambiguous: list[list[FoundFile]] = field(default_factory=list)
-    negatives: list[FoundFile] = field(default_factory=list)
+    refused: list[Finding] = field(default_factory=list)
+    asides: dict[str, list[FoundFile]] = field(default_factory=dict)
     ignored: list[FoundFile] = field(default_factory=list)
+    known_as: dict[FoundFile, str] = field(default_factory=dict)
 
 
 class Layout(Protocol):
@@ -72,40 +88,129 @@ class Layout(Protocol):
     name: str
 
     def match(self, files: Sequence[FoundFile]) -> Matching | None:
-        """The pairs of these files, or None where there are none of this layout."""
+        """The pairs of these files, possibly none; None where nothing looks like this layout."""
 
 
 def match_by_role(
     layout: str, why: str, files: Sequence[FoundFile], role_of: RoleOf, *, certain: bool = False
-) -> Matching | None:
-    """Group the pictures by key; one image and one label make a candidate. None when no two belong together."""
+) -> Matching:
+    """Put images and labels together, by equal names first, then by what is left of them without words like `mask`."""
     matching = Matching(layout, why, certain)
-    groups: dict[tuple[str, ...], dict[Part, list[FoundFile]]] = defaultdict(lambda: defaultdict(list))
-    sequences: dict[FoundFile, str | None] = {}
+    roles: dict[FoundFile, Role] = {}
     for file in files:
         role = role_of(file) if file.is_picture else None
         if role is None:
             matching.ignored.append(file)
-        elif role.part is Part.NEGATIVE:
-            matching.negatives.append(file)
+        elif isinstance(role, Aside):
+            matching.asides.setdefault(role.what, []).append(file)
         else:
-            groups[role.key][role.part].append(file)
-            sequences[file] = role.sequence
-    paired: list[tuple[FoundFile, FoundFile]] = []
-    for group in groups.values():
-        images, labels = group[Part.IMAGE], group[Part.LABEL]
-        if len(images) == 1 == len(labels):
-            paired.append((images[0], labels[0]))
-        elif images and labels:
-            matching.ambiguous.append(sorted(images + labels))
-        else:
-            matching.images_alone += images
-            matching.labels_alone += labels
-    names = unique_names([image for image, _ in paired])
+            roles[file] = role
+    pairing = _Pairing(roles)
+    pairing.run()
+    negatives = [file for file, role in roles.items() if role.part is Part.NEGATIVE]
+    found: dict[FoundFile, list[FoundFile]] = pairing.labels_of | {file: [] for file in negatives}
+    names = unique_names(list(found))
     matching.candidates = sorted(
-        (Candidate(names[image], image, (label,), sequences[image]) for image, label in paired), key=lambda c: c.name
+        (Candidate(names[image], image, tuple(labels), roles[image].sequence) for image, labels in found.items()),
+        key=lambda candidate: candidate.name,
     )
-    return matching if paired else None
+    matching.images_alone = [file for file in pairing.open if roles[file].part is Part.IMAGE]
+    matching.labels_alone = [file for file in pairing.open if roles[file].part is Part.LABEL]
+    matching.known_as = {file: _known_as(roles[file]) for file in pairing.open}
+    matching.refused = [_ambiguous(group) for group in pairing.ambiguous]
+    return matching
+
+
+def _known_as(role: Role) -> str:
+    return "/".join(filter(None, (*role.place, common_stem(role.stem))))
+
+
+def _ambiguous(group: Sequence[FoundFile]) -> Finding:
+    first, *others = sorted(group)
+    what = f"has the same name as {', '.join(str(file.path) for file in others)}"
+    return Finding(
+        severity="error", code="ambiguous", file=str(first.path), what=what, what_to_do="keep one of each kind"
+    )
+
+
+NameOf = Callable[[str], str | None]
+# How image and label may share a name, from strict to loose; what a step pairs, no later one sees.
+_STEPS: tuple[tuple[NameOf, NameOf], ...] = (
+    (str.lower, str.lower),
+    (str.lower, without_label_word),
+    (common_stem, common_stem),
+    (lambda stem: without_words(stem, Part.IMAGE), lambda stem: without_words(stem, Part.LABEL)),
+)
+
+
+@dataclass
+class _Pairing:
+    """Files on their way to partners; `open` are those without, in their order."""
+
+    roles: dict[FoundFile, Role]
+    labels_of: dict[FoundFile, list[FoundFile]] = field(default_factory=dict)
+    ambiguous: list[list[FoundFile]] = field(default_factory=list)
+    open: list[FoundFile] = field(default_factory=list)
+
+    def run(self) -> None:
+        self.open = [file for file, role in self.roles.items() if role.part is not Part.NEGATIVE]
+        for place_of in (_place, _loose_place):
+            for image_name, label_name in _STEPS:
+                self._pair(place_of, image_name, label_name)
+            self._unite_numbered(place_of)
+
+    def _pair(self, place_of: "PlaceOf", image_name: NameOf, label_name: NameOf) -> None:
+        images, labels = self._by_key(Part.IMAGE, place_of, image_name), self._by_key(Part.LABEL, place_of, label_name)
+        for key in images.keys() & labels.keys():
+            self._join(images[key], labels[key], unite=all(self.roles[label].unites for label in labels[key]))
+        self._close()
+
+    def _unite_numbered(self, place_of: "PlaceOf") -> None:
+        """Labels called `X_mask_1`, `X_mask_2` are further ones of X, whether or not it has an `X_mask`."""
+        labels = self._by_key(Part.LABEL, place_of, without_numbered_label_word)
+        if not labels:
+            return
+        images = self._by_key(Part.IMAGE, place_of, str.lower, also=list(self.labels_of))
+        for key in images.keys() & labels.keys():
+            # the same number in two files, say .png and .jpg: no telling which counts
+            once = len({file.stem.lower() for file in labels[key]}) == len(labels[key])
+            self._join(images[key], labels[key], unite=once)
+        self._close()
+
+    def _join(self, images: list[FoundFile], labels: list[FoundFile], *, unite: bool) -> None:
+        if len(images) == 1 and (len(labels) == 1 or unite):
+            self.labels_of[images[0]] = [*self.labels_of.get(images[0], ()), *sorted(labels)]
+        else:
+            for image in images:
+                labels = [*self.labels_of.pop(image, ()), *labels]
+            self.ambiguous.append(images + labels)
+
+    def _close(self) -> None:
+        """Take what was settled out of the open files."""
+        settled = {file for labels in self.labels_of.values() for file in labels} | self.labels_of.keys()
+        settled |= {file for group in self.ambiguous for file in group}
+        self.open = [file for file in self.open if file not in settled]
+
+    def _by_key(
+        self, part: Part, place_of: "PlaceOf", name_of: NameOf, also: Sequence[FoundFile] = ()
+    ) -> dict[tuple[str, ...], list[FoundFile]]:
+        found: dict[tuple[str, ...], list[FoundFile]] = defaultdict(list)
+        for file in (*self.open, *also):
+            role = self.roles[file]
+            if role.part is part and (name := name_of(role.stem)) is not None:
+                found[*place_of(role), name].append(file)
+        return found
+
+
+PlaceOf = Callable[[Role], tuple[str, ...]]
+
+
+def _place(role: Role) -> tuple[str, ...]:
+    return role.place
+
+
+def _loose_place(role: Role) -> tuple[str, ...]:
+    return role.place if role.loose_place is None else role.loose_place
 
 
 def unique_names(images: Sequence[FoundFile]) -> dict[FoundFile, str]:
@@ -129,46 +234,3 @@ def unique_names(images: Sequence[FoundFile]) -> dict[FoundFile, str]:
                 open_files += sharers
         depth += 1
     return names
-
-
-_IMAGE_WORDS = "images|image|imgs|img|originals|original|frames|frame|photos|photo|inputs|input"
-_LABEL_WORDS = (
-    "masks|mask|labels|label|segmentations|segmentation|seg|annotations|annotation|groundtruth|ground[ _-]truth|gt"
-    "|targets|target"
-)
-_ROLE_FOLDER = re.compile(
-    rf"(?:(?P<image>{_IMAGE_WORDS}|jpegimages|pngimages)|(?P<label>{_LABEL_WORDS}|segmentationclass))"
-    r"(?P<rest>(?:[ _-].*)?)"
-)
-# At the end of a folder's name only words that mean nothing else: "Kvasir-SEG" is no folder of labels.
-_ROLE_FOLDER_AT_END = re.compile(r"(?P<rest>.*)[ _-](?:(?P<image>images|image|imgs)|(?P<label>masks|mask|labels))")
-
-
-def _affix(words: str) -> re.Pattern[str]:
-    """One of the words after the stem (`X_mask`) or before it (`mask_X`, `mask12`)."""
-    return re.compile(rf"(?P<stem>.+)[ _.-](?:{words})|(?:{words})(?:[ _.-]+|(?=[\d(]))(?P<tail>.+)")
-
-
-_LABEL_AFFIX, _IMAGE_AFFIX = _affix(_LABEL_WORDS), _affix(_IMAGE_WORDS)
-
-
-def folder_role(folder: str) -> tuple[Part, str] | None:
-    """A folder's part and the rest of its name: `images_C1` → (image, "c1"), `Ground Truth` → (label, "")."""
-    found = _ROLE_FOLDER.fullmatch(folder.lower()) or _ROLE_FOLDER_AT_END.fullmatch(folder.lower())
-    if found is None:
-        return None
-    return Part.IMAGE if found["image"] else Part.LABEL, found["rest"].strip(" _-")
-
-
-def has_label_affix(stem: str) -> bool:
-    """Whether a file's stem says that it is a label: `X_mask`, `X-seg`, `mask_X`."""
-    return _LABEL_AFFIX.fullmatch(stem.lower()) is not None
-
-
-def common_stem(stem: str) -> str:
-    """What image and label share: the stem in lower case without the words for either part, `IMG_7_Mask` → `7`."""
-    bare = stem.lower()
-    for affix in (_LABEL_AFFIX, _IMAGE_AFFIX):
-        if found := affix.fullmatch(bare):
-            bare = found["stem"] or found["tail"]
-    return bare

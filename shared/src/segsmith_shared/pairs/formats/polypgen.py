@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from segsmith_shared.pairs.formats.found import FoundFile
 from segsmith_shared.pairs.formats.image_and_label_folders import role_by_folder
-from segsmith_shared.pairs.formats.matching import Matching, Part, Role, match_by_role
+from segsmith_shared.pairs.formats.matching import Aside, Matching, Role, match_by_role
+from segsmith_shared.pairs.formats.words import Part
 
 _CENTRE = re.compile(r"data_c\d+")
-_REPEATED = re.compile(r"imagesall_.*|bbox.*")
-_SEQUENCE = re.compile(r"seq\d+")
+_REPEATED = re.compile(r"imagesall_.*")
+_BOXES = re.compile(r"bbox.*")
+_SEQUENCE = re.compile(r"seq\d+(?:_neg)?")
 
 
 class PolypGen:
@@ -31,12 +33,14 @@ class PolypGen:
         return match_by_role(self.name, why, files, _role, certain=True)
 
 
-def _role(file: FoundFile) -> Role | None:
+def _role(file: FoundFile) -> Role | Aside | None:
     folders = [folder.lower() for folder in file.folders]
     if any(_REPEATED.fullmatch(folder) for folder in folders):
-        return None
-    if any(folder.startswith("negative") for folder in folders):
-        return Role(Part.NEGATIVE, file.path.parts)
-    role = role_by_folder(file)
+        return Aside("the centres' images once more")
+    if any(_BOXES.fullmatch(folder) for folder in folders):
+        return Aside("images with boxes drawn in")
     sequence = next((folder for folder in folders if _SEQUENCE.fullmatch(folder)), None)
+    if any(folder.startswith("negative") for folder in folders):
+        return Role(Part.NEGATIVE, file.folders, file.stem, sequence)
+    role = role_by_folder(file)
     return role and replace(role, sequence=sequence)

@@ -1,0 +1,183 @@
+"""Which pairs are of one patient or sequence, by a pattern over names or a column of a table; splits respect it.
+
+Run as a module, this file is the limited child that applies a pattern: one that backtracks without end must not hold
+up the service.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from segsmith_shared.pairs.formats import Candidate, FoundFile
+from segsmith_shared.pairs.id_lists import PairNames
+from segsmith_shared.pairs.import_report import Finding, many
+from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
+from segsmith_shared.pairs.text_files import MAXIMUM_LIST_BYTES, Table, decoded, read_table
+from segsmith_shared.problems import InvalidInput
+
+PATTERN_SECONDS = 20.0
+_SHOWN = 8
+
+
+class GroupsNotFound(InvalidInput):
+    """The pattern or the column of the groups does not fit the folder."""
+
+    title = "The groups cannot be made"
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The candidates with their groups as `sequence`, how that was done, and what to look at."""
+
+    candidates: list[Candidate]
+    how: str
+    findings: list[Finding]
+
+
+def check_pattern(pattern: str) -> str:
+    """The pattern, when it is a regular expression. Raises ValueError."""
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return pattern
+
+
+def check_column(column: str) -> str:
+    """`FILE.csv:COLUMN`. Raises ValueError."""
+    file, colon, name = column.rpartition(":")
+    if not (file and colon and name):
+        raise ValueError(f"{column!r} is not FILE.csv:COLUMN")
+    return column
+
+
+def by_pattern(candidates: Sequence[Candidate], pattern: str) -> Grouped:
+    """Groups by what the pattern finds in names or, where it finds nothing in any name, in the images' paths.
+
+    The group is what the named group `group` matches, else the first group, else the whole match. Raises
+    GroupsNotFound when nothing matches or the pattern takes longer than `PATTERN_SECONDS`.
+    """
+    names = [candidate.name for candidate in candidates]
+    paths = [str(candidate.image.path) for candidate in candidates]
+    keys = _apply(pattern, [names, paths])
+    matched = Counter(key for key in keys if key is not None)
+    if not matched and candidates:
+        raise GroupsNotFound(
+            f"The pattern {pattern!r} matches no pair's name or path, e.g. {names[0]!r} at {paths[0]!r}.",
+            hint="It is a regular expression that is searched for; its first (…) is the patient or sequence.",
+        )
+    return _grouped(candidates, keys, f"pattern {pattern!r}", "group-pattern")
+
+
+def by_column(candidates: Sequence[Candidate], column: str, files: Iterable[FoundFile]) -> Grouped:
+    """Groups by a column of a table in the folder, whose rows name images in any other column.
+
+    Raises GroupsNotFound when there is no such file or column, no row names a pair, or two rows disagree about one.
+    """
+    file_name, _, column_name = column.rpartition(":")
+    table = _table(file_name, files)
+    try:
+        groups = table.column(column_name)
+    except KeyError:
+        raise GroupsNotFound(
+            f"{file_name} has no column {column_name!r}.", hint=f"It has: {', '.join(table.header[:40])}."
+        ) from None
+    group_of = _best_key_column(table, column_name, PairNames(candidates), groups, file_name)
+    keys = [group_of.get(candidate.name) for candidate in candidates]
+    return _grouped(candidates, keys, f"column {column!r}", "group-column")
+
+
+def _grouped(candidates: Sequence[Candidate], keys: Sequence[str | None], how: str, code: str) -> Grouped:
+    found = [
+        replace(candidate, sequence=f"{code} {key}") if key is not None else candidate
+        for candidate, key in zip(candidates, keys, strict=True)
+    ]
+    alone = [candidate.name for candidate, key in zip(candidates, keys, strict=True) if key is None]
+    findings = []
+    if alone:
+        what = f"{many(len(alone), 'pair')} without a group by {how}: {', '.join(alone[:_SHOWN])}"
+        advice = "mend the pattern or the table: a split may part these from others of their patient"
+        findings = [Finding(severity="warning", code=code, file=alone[0], what=what, what_to_do=advice)]
+    return Grouped(found, how, findings)
+
+
+def _table(name: str, files: Iterable[FoundFile]) -> Table:
+    wanted = name.strip("./").casefold()
+    found = [file for file in files if f"/{file.path}".casefold().endswith(f"/{wanted}")]
+    if not found:
+        raise GroupsNotFound(f"The folder has no file {name!r}.", hint="Name a file of the folder, e.g. metadata.csv.")
+    file = min(found, key=lambda file: len(file.folders))
+    if file.location.stat().st_size > MAXIMUM_LIST_BYTES:
+        raise GroupsNotFound(f"{file.path} is over 16 MiB.", hint="Keep only the image's name and the group in it.")
+    return read_table(decoded(file.location.read_bytes(), str(file.path)))
+
+
+def _best_key_column(
+    table: Table, group_column: str, names: PairNames, groups: Sequence[str], file_name: str
+) -> dict[str, str]:
+    """Pair name → group, by the column whose texts name most pairs."""
+    best: dict[str, str] = {}
+    for place, title in enumerate(table.header):
+        if title.casefold() == group_column.casefold():
+            continue
+        found = _groups_by([row[place] for row in table.rows], names, groups, file_name, title)
+        best = max(best, found, key=len)
+    if not best:
+        raise GroupsNotFound(
+            f"No row of {file_name} names a pair.", hint="One of its columns must hold the images' names."
+        )
+    return best
+
+
+def _groups_by(
+    keys: Sequence[str], names: PairNames, groups: Sequence[str], file_name: str, title: str
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, group in zip(keys, groups, strict=True):
+        for candidate in names.find(key).candidates if key and group else ():
+            if found.setdefault(candidate.name, group) != group:
+                raise GroupsNotFound(
+                    f"{file_name} gives {candidate.name!r} two groups, {found[candidate.name]!r} and {group!r}, "
+                    f"by its column {title!r}.",
+                    hint="Keep one row for each image.",
+                )
+    return found
+
+
+def _apply(pattern: str, texts: Sequence[Sequence[str]]) -> list[str | None]:
+    limits = ProcessLimits(cpu_seconds=PATTERN_SECONDS, clock_seconds=4 * PATTERN_SECONDS)
+    with LimitedProcess(__name__, limits) as child:
+        try:
+            head, _ = child.ask({"pattern": pattern, "texts": texts})
+        except ChildDied as death:
+            what = (
+                f"takes longer than {PATTERN_SECONDS:g} s" if death.ran_out_of_time else f"cannot be applied: {death}"
+            )
+            raise GroupsNotFound(f"The pattern {pattern!r} {what}.", hint="Write it without nested repeats.") from death
+    keys: list[str | None] = head["keys"]
+    return keys
+
+
+def _answer(request: dict[str, Any], _: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], list[bytes]]:
+    """The child's work: the groups in the first list of texts in which the pattern finds any."""
+    pattern = re.compile(request["pattern"])
+    keys: list[str | None] = []
+    for texts in request["texts"]:
+        keys = [_group_of(pattern.search(text)) for text in texts]
+        if any(key is not None for key in keys):
+            break
+    return {"keys": keys}, []
+
+
+def _group_of(match: re.Match[str] | None) -> str | None:
+    if match is None:
+        return None
+    if "group" in match.re.groupindex:
+        return match["group"]
+    return match[1] if match.re.groups else match[0]
+
+
+if __name__ == "__main__":
+    serve(_answer)

@@ -1,0 +1,118 @@
+"""Patients and sequences that names or a table tell of stay together, and the report says how that was found out."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from segsmith_shared.pairs import grouping
+from segsmith_shared.pairs.checking import CheckOptions, ImportReport, check_folder
+from segsmith_shared.pairs.grouping import GroupsNotFound
+from tests.fixtures.pair_folders import draw_folder
+
+NAMES = ["p1_a", "p1_b", "p2_a", "p3_a"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, drawn in zip(NAMES, draw_folder(tmp_path, 4), strict=True):
+        for part, ending in (("images", "jpg"), ("masks", "png")):
+            (tmp_path / part / f"{drawn}.{ending}").rename(tmp_path / part / f"{name}.{ending}")
+    return tmp_path
+
+
+def check(root: Path, **options: object) -> ImportReport:
+    return check_folder(root, CheckOptions.model_validate(options), workers=1)
+
+
+@pytest.mark.parametrize("pattern", [r"^(p\d+)_", r"p\d+", r"^(p)(?P<group>\d)_\w"])
+def test_a_pattern_over_names_keeps_patients_together(folder: Path, pattern: str) -> None:
+    report = check(folder, group_pattern=pattern)
+    assert report.groups == [["p1_a", "p1_b"]]
+    [source] = report.group_sources
+    assert (source.how, source.groups, source.pairs) == (f"pattern {pattern!r}", 1, 2)
+    assert f"2 pairs in 1 group by pattern {pattern!r}" in report.in_words()
+
+
+def test_a_pattern_that_fits_no_name_is_tried_on_the_paths(tmp_path: Path) -> None:
+    draw_folder(tmp_path / "patient7", 2)
+    draw_folder(tmp_path / "patient8", 2, first=10)
+    report = check(tmp_path, group_pattern=r"patient(\d+)/")
+    assert report.groups == [["case-000", "case-001"], ["case-010", "case-011"]]
+
+
+def test_pairs_that_the_pattern_does_not_match_are_named(folder: Path) -> None:
+    [finding] = check(folder, group_pattern="^(p1)_").findings
+    assert (finding.code, finding.severity) == ("group-pattern", "warning")
+    assert "p2_a, p3_a" in finding.what
+
+
+def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name(folder: Path) -> None:
+    with pytest.raises(GroupsNotFound, match=r"'p1_a' at 'images/p1_a\.jpg'"):
+        check(folder, group_pattern="^(q)")
+
+
+def test_a_pattern_that_backtracks_without_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "PATTERN_SECONDS", 0.3)
+    for part, ending in (("images", "jpg"), ("masks", "png")):
+        (folder / part / f"p1_a.{ending}").rename(folder / part / f"{'a' * 60}.{ending}")
+    with pytest.raises(GroupsNotFound, match=r"longer than 0\.3 s"):
+        check(folder, group_pattern="(a+)+$$b")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("image,patient\np1_a.jpg,x\np1_b.jpg,x\np2_a.jpg,x\n", "patient"),
+        ("\ufeffid;Patient;file\r\n0;x;images/p1_a.jpg\r\n1;x;P1_B\r\n2;x;masks/p2_a.png\r\n", "patient"),
+        ("frame\tseq\np1_a\t4\np1_b\t4\np2_a\t4\np3_a\t\n", "seq"),
+    ],
+)
+def test_a_column_of_a_table_keeps_patients_together(folder: Path, table: str, column: str) -> None:
+    (folder / "meta.csv").write_text(table, encoding="utf-8")
+    report = check(folder, group_column=f"meta.csv:{column}")
+    assert report.groups == [["p1_a", "p1_b", "p2_a"]]
+    assert report.group_sources[0].how == f"column 'meta.csv:{column}'"
+    assert [finding.code for finding in report.findings] == ["group-column"]  # p3_a has no group
+
+
+@pytest.mark.parametrize(
+    ("table", "wanted", "words"),
+    [
+        ("image,patient\np1_a,x\n", "other.csv:patient", "has no file 'other.csv'"),
+        ("image,patient\np1_a,x\n", "meta.csv:case", "has no column 'case'"),
+        ("image,patient\nq9,x\n", "meta.csv:patient", "No row of meta.csv names a pair"),
+        ("image,patient\np1_a,x\np1_a,y\n", "meta.csv:patient", "gives 'p1_a' two groups, 'x' and 'y'"),
+        ("", "meta.csv:patient", "has no column 'patient'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_an_error_in_words(folder: Path, table: str, wanted: str, words: str) -> None:
+    (folder / "meta.csv").write_text(table)
+    with pytest.raises(GroupsNotFound, match=words):
+        check(folder, group_column=wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"group_pattern": "("}, "no regular expression"),
+        ({"group_column": "patient"}, "is not FILE.csv:COLUMN"),
+        ({"group_pattern": "a", "group_column": "b.csv:c"}, "not both"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, str], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CheckOptions.model_validate(options)
+
+
+def test_groups_by_similarity_and_by_the_layouts_sequences_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "sequenceData" / "positive" / "seq1"
+    draw_folder(folder, 3)
+    for part, ending in (("images", "jpg"), ("masks", "png")):
+        source = folder / part / f"case-000.{ending}"
+        (folder / part / f"copy.{ending}").write_bytes(source.read_bytes())
+    report = check(tmp_path)
+    assert [(source.how, source.groups, source.pairs) for source in report.group_sources] == [
+        ("sequence names of the layout", 1, 4),
+        ("similarity", 1, 2),
+    ]

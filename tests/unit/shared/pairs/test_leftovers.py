@@ -1,0 +1,146 @@
+"""What is not used is counted and named with what to do, and where nothing fits the report says what nearly does."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from segsmith_shared.pairs.checking import ImportReport, check_folder
+from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.pairs.reading import PairReaders, ReadingFailure, ReadingRequest, ReadPair
+from tests.fixtures.pair_folders import draw_folder, save, square_label
+
+COCO = {"images": [{"id": 1}], "annotations": [{"segmentation": [[1, 2, 3]]}], "categories": []}
+LABELME = {"version": "5.0", "shapes": [], "imagePath": "a.jpg"}
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
+
+
+def check(root: Path) -> ImportReport:
+    return check_folder(root, workers=1)
+
+
+def touch(root: Path, *names: str, content: bytes = b"x") -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("names", "content", "words"),
+    [
+        (
+            ["imagesTr/a.nii.gz", "labelsTr/a.nii.gz"],
+            b"x",
+            "2 .nii.gz files are not read: volumes (export their slices",
+        ),
+        (["a.dcm"], b"x", "1 .dcm file is not read: DICOM files (export them as PNG)"),
+        (["masks/a.npy", "masks/b.npy"], b"x", "masks: 2 .npy files are not read: arrays (save each array as a PNG)"),
+        (["images.zip", "masks.zip"], b"PK", "2 .zip files are not read: archives (unpack them where they lie)"),
+        (["masks/x.tar.gz"], b"x", "masks: 1 .tar.gz file is not read: archives"),
+        (["a.heic", "b.HEIC"], b"x", "2 .heic files are not read: pictures of another format (convert them to PNG)"),
+        (["ann/instances.json"], json.dumps(COCO).encode(), "1 .json file is not read: COCO annotations (draw the"),
+        (["a.json", "b.json"], json.dumps(LABELME).encode(), "2 .json files are not read: labelme annotations"),
+    ],
+)
+def test_files_that_may_hold_labels_but_are_not_read_are_counted_with_what_to_do(
+    tmp_path: Path, names: list[str], content: bytes, words: str
+) -> None:
+    touch(tmp_path, *names, content=content)
+    report = " ".join(check(tmp_path).in_words().split())
+    assert words in report
+    draw_folder(tmp_path / "good", 1)
+    assert words in " ".join(check(tmp_path).in_words().split())
+
+
+def test_other_files_are_counted_by_their_endings_without_a_warning(tmp_path: Path) -> None:
+    draw_folder(tmp_path, 1)
+    touch(tmp_path, "a.txt", "b.TXT", "LICENSE", "boxes.json", content=b'{"cju0": {"bbox": []}}')
+    report = check(tmp_path)
+    assert not report.findings
+    assert "Not used: 4 other files (2 .txt, 1 no ending, 1 .json)." in report.in_words()
+
+
+@pytest.mark.parametrize("name", ["images/case-001.jpg", "masks/case-001.png"])
+def test_a_git_lfs_pointer_is_named_with_the_command_that_fetches_it(tmp_path: Path, name: str) -> None:
+    draw_folder(tmp_path, 2)
+    touch(tmp_path, name, content=POINTER)
+    report = check(tmp_path)
+    assert report.accepted == 1
+    [finding] = report.findings
+    assert (finding.code, finding.file) == ("lfs-pointer", name)
+    assert "git lfs pull" in finding.what_to_do
+
+
+def test_gif_ppm_jfif_and_files_without_an_ending_are_read(tmp_path: Path) -> None:
+    for index, (name, format_) in enumerate((("p0.gif", "GIF"), ("p1.ppm", "PPM"), ("p2.jfif", "JPEG"), ("p3", "PNG"))):
+        image, label = draw_pair(0, index, 64)
+        save(tmp_path / "images" / name, Image.fromarray(image), format=format_)
+        save(tmp_path / "masks" / f"p{index}.gif", Image.fromarray(label), format="GIF")
+    report = check(tmp_path)
+    assert report.accepted == 4, report.in_words()
+
+
+def test_a_gif_of_several_frames_is_refused(tmp_path: Path) -> None:
+    draw_folder(tmp_path, 1)
+    frames = [Image.fromarray(draw_pair(0, index, 64)[0]) for index in range(2)]
+    save(tmp_path / "images" / "film.gif", frames[0], save_all=True, append_images=frames[1:])
+    save(tmp_path / "masks" / "film.png", square_label())
+    assert [finding.code for finding in check(tmp_path).findings] == ["too-many-frames"]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: (path.unlink(), path.mkdir())])
+def test_a_file_that_goes_while_it_is_read_is_one_failure_and_the_next_pair_is_read(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    draw_folder(tmp_path, 2)
+    requests = [
+        ReadingRequest(str(tmp_path / "images" / f"case-00{n}.jpg"), (str(tmp_path / "masks" / f"case-00{n}.png"),))
+        for n in range(2)
+    ]
+    spoil(tmp_path / "images" / "case-000.jpg")
+    with PairReaders(1) as readers:
+        failed, read = readers.read(requests)
+    assert isinstance(failed, ReadingFailure)
+    assert (failed.part, failed.code) == ("image", "reader-failed")
+    assert isinstance(read, ReadPair)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (
+            ["images/p1.png", "images/p2.png", "masks/q7.png"],
+            "nearly the layout 'image and label folders', with 2 images and 1 label, but no image goes by the name of "
+            "a label: e.g. images/p1.png by 'p1', masks/q7.png by 'q7'",
+        ),
+        (
+            ["a/images/x.png", "b/masks/x.png"],
+            "e.g. a/images/x.png by 'a/x', b/masks/x.png by 'b/x'",
+        ),
+        (["a.jpg", "b.jpg"], "2 pictures, but no two files that belong together as image and label: all that could be"),
+        (["masks/a.png"], "all that could be labels have no images, e.g. masks/a.png"),
+        (
+            ["imagesTr/a_0000.png", "imagesTr/a_0001.png", "labelsTr/a.png"],
+            "3 pictures in the layout 'nnU-Net', but none that can be used",
+        ),
+        (["readme.txt"], "none of 1 file is a picture"),
+    ],
+)
+def test_where_nothing_fits_the_report_says_what_nearly_does(tmp_path: Path, names: list[str], words: str) -> None:
+    touch(tmp_path, *names)
+    report = check(tmp_path)
+    assert report.accepted == 0
+    [finding] = [finding for finding in report.findings if finding.code == "no-layout"]
+    assert words in finding.what
+    assert "images/" in finding.what_to_do
+
+
+def test_archives_inside_an_upload_are_named_too(tmp_path: Path) -> None:
+    draw_folder(tmp_path, 1)
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.writestr("images/b.png", b"x")
+    [finding] = check_folder(tmp_path, workers=1, follow_links=False).findings
+    assert (finding.code, finding.severity) == ("not-read", "warning")
