@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from segsmith.command.importing import import_options, import_pairs, read_ids, upload_archive
+from segsmith.command.importing import LabelOptions, import_options, import_pairs, read_ids, upload_archive
 from segsmith.command.invocation import Invocation, Shown, application, command
 from segsmith.command.tables import fields, moment, table
 from segsmith.packing import archive_of
@@ -14,6 +14,8 @@ from segsmith.problems import FolderNotFound
 from segsmith.values import Split
 from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
 from segsmith_shared.pairs.import_report import ImportReport
+from segsmith_shared.pairs.label_rules import LabelKind
+from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.problems import Conflict, InvalidInput
 
 app = application("Check, draw, upload and divide datasets.")
@@ -27,6 +29,24 @@ ClassesOption = Annotated[
         " A classes.json in the folder does the same."
     ),
 ]
+LabelsOption = Annotated[
+    LabelKind,
+    typer.Option(
+        help="How label files are read: from half of the range on (binary), every value above 0 as lesion (instances),"
+        " every value as a class of its own (classes), by palette index (palette); auto decides over the whole set."
+    ),
+]
+ForegroundOption = Annotated[
+    str | None,
+    typer.Option(help="Value, palette index or colour ('#ff0000') of lesions; 0 where black is the lesion."),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Import nothing where the pairs as a whole are implausible.")
+]
+PresetOption = Annotated[
+    str | None, typer.Option(help="Count lesions that vanish at this preset's side: segsmith preset list.")
+]
+SideOption = Annotated[int | None, typer.Option(min=16, max=2048, help="The same for a side in pixels.")]
 VersionArgument = Annotated[UUID, typer.Argument(help="Id of a version.")]
 
 
@@ -37,11 +57,22 @@ class FolderNotEmpty(Conflict):
 
 
 @command(app, "check", online=False)
-def check(here: Invocation, folder: FolderArgument, ids: IdsOption = None, classes: ClassesOption = None) -> Shown:
+def check(
+    here: Invocation,
+    folder: FolderArgument,
+    ids: IdsOption = None,
+    classes: ClassesOption = None,
+    labels: LabelsOption = "auto",
+    foreground: ForegroundOption = None,
+    strict: StrictOption = False,
+    preset: PresetOption = None,
+    side: SideOption = None,
+) -> Shown:
     """Say what an import of the folder would find. Needs no server; exit code 1 when nothing in it is usable."""
     if not folder.is_dir():
         raise FolderNotFound(f"{folder} is no folder.")
-    report = report_on(here, folder, ids, classes)
+    reading = LabelOptions(classes, labels, foreground, strict, side_px_of(preset, side))
+    report = report_on(here, folder, ids, reading)
     return Shown(report, report.in_words(), exit_code=0 if report.accepted else 1)
 
 
@@ -116,11 +147,16 @@ def upload(
     resume: Annotated[UUID | None, typer.Option(help="Id of an upload that broke off.")] = None,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    labels: LabelsOption = "auto",
+    foreground: ForegroundOption = None,
+    strict: StrictOption = False,
+    preset: PresetOption = None,
+    side: SideOption = None,
     label: Annotated[str, typer.Option(help="What to call the version.")] = "",
     external: Annotated[bool, typer.Option("--external", help="Pairs somebody else synthesised.")] = False,
 ) -> Shown:
     """Upload a folder, import it and print what the import found."""
-    options = import_options(ids, classes)
+    options = import_options(ids, LabelOptions(classes, labels, foreground, strict, side_px_of(preset, side)))
     archive = archive_of(folder)
     begun = here.client.uploads.get(resume) if resume else None
     if begun is None:
@@ -164,12 +200,17 @@ def split(
     return Shown(made, fields({"split": made.id, **made.counts}))
 
 
-def report_on(here: Invocation, folder: Path, ids: Path | None, classes: str | None) -> ImportReport:
-    """Check a folder, telling on stderr how far it is."""
+def side_px_of(preset: str | None, side_px: int | None) -> int | None:
+    """The side of the model's pictures that `--side` or `--preset` gives. Raises the problem of an unknown preset."""
+    return side_px if side_px is not None or preset is None else preset_named(preset).network.side_px
+
+
+def report_on(here: Invocation, folder: Path, ids: Path | None, reading: LabelOptions) -> ImportReport:
+    """Check a folder, reporting on stderr how far it is."""
     # picture libraries take a second to load, which only this command should cost
     from segsmith_shared.pairs.checking import CheckOptions, check_folder
 
-    options = CheckOptions.model_validate(import_options(ids, classes))
+    options = CheckOptions.model_validate(import_options(ids, reading))
     with here.progress.status("reading …") as status:
         return check_folder(folder, options, lambda done, total: status.update(f"reading {done} of {total}"))
 

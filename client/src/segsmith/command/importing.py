@@ -1,5 +1,6 @@
 """A folder's way to a version on the server, with its progress and the report of what was found."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
 from segsmith_shared.pairs.classes import checked_classes, is_background
 from segsmith_shared.pairs.import_report import ImportReport
-from segsmith_shared.problems import Problem
+from segsmith_shared.pairs.label_rules import LabelKind
+from segsmith_shared.problems import InvalidInput, Problem
 
 
 class JobDidNotSucceed(Problem):
@@ -84,14 +86,47 @@ def wait_for(here: Invocation, job: Job) -> Job:
     return ended
 
 
-def import_options(ids: Path | None, classes: str | None) -> dict[str, Any]:
-    """The options of an import as plain values, only those given. Raises FolderNotFound, WrongClasses."""
+@dataclass(frozen=True)
+class LabelOptions:
+    """How the command line says that labels are read, and what makes it refuse a set. `side_px`: the model's side."""
+
+    classes: str | None = None
+    labels: LabelKind = "auto"
+    foreground: str | None = None
+    strict: bool = False
+    side_px: int | None = None
+
+
+def import_options(ids: Path | None, reading: LabelOptions) -> dict[str, Any]:
+    """The options of an import as plain values, only those given.
+
+    Raises FolderNotFound, WrongClasses, and InvalidInput where options contradict each other.
+    """
     given: dict[str, Any] = {}
     if ids is not None:
         given["ids"] = read_ids(ids)
-    if classes is not None:
-        given["classes"] = parse_classes(classes)
+    if reading.classes is not None:
+        given["classes"] = parse_classes(reading.classes)
+    if reading.labels != "auto":
+        given["labels"] = reading.labels
+    if reading.foreground is not None:
+        given["foreground"] = parse_foreground(reading.foreground)
+    if reading.strict:
+        given["strict"] = True
+    if reading.side_px is not None:
+        given["at_side_px"] = reading.side_px
+    if reading.foreground is not None and (reading.classes is not None or reading.labels != "auto"):
+        raise InvalidInput("--foreground excludes --classes and --labels.", hint="Give one of them.")
+    if reading.classes is not None and reading.labels not in {"auto", "classes"}:
+        raise InvalidInput(f"--classes excludes --labels {reading.labels}.", hint="Give one of them.")
     return given
+
+
+def parse_foreground(text: str) -> str:
+    """A value 0 … 65535 or a colour #rrggbb, as an import takes it. Raises InvalidInput."""
+    if not re.fullmatch(r"\d{1,5}|#[0-9a-fA-F]{6}", text.strip()):
+        raise InvalidInput(f"{text!r} is no value and no colour.", hint="E.g. --foreground 0 or --foreground '#ff0000'")
+    return text.strip().lower()
 
 
 def parse_classes(text: str) -> list[dict[str, Any]]:

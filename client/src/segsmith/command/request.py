@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from segsmith.command.importing import LabelOptions
 from segsmith.problems import FolderNotFound
 from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset, preset_named
 from segsmith_shared.plans.segmentation import SEGMENTATION_PRESETS
@@ -76,7 +77,12 @@ class RunOptions:
     quality_gate: bool = False
     minimum_agreement_quantile: float | None = None
     judge_preset: str = "tiny-cpu"
-    label_classes: str | None = None
+    reading: LabelOptions = field(default_factory=LabelOptions)
+
+
+def side_px(options: RunOptions) -> int:
+    """The side of the pictures that the run's models draw. Raises the problem of a wrong preset or override."""
+    return preset_named(options.preset).with_overrides(dict(options.overrides)).network.side_px
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:

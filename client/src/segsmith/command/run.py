@@ -1,14 +1,23 @@
 """`segsmith run`: from a folder of pairs to synthetic pairs and a report, in one command."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
 
-from segsmith.command.dataset import ClassesOption, FolderArgument, IdsOption, report_on
-from segsmith.command.importing import Imported, import_options, import_pairs, upload_archive
+from segsmith.command.dataset import (
+    ClassesOption,
+    FolderArgument,
+    ForegroundOption,
+    IdsOption,
+    LabelsOption,
+    StrictOption,
+    report_on,
+)
+from segsmith.command.importing import Imported, LabelOptions, import_options, import_pairs, upload_archive
 from segsmith.command.invocation import Invocation, Shown, command
 from segsmith.command.pipeline import plan_in_words, shown_results
 from segsmith.command.request import (
@@ -20,6 +29,7 @@ from segsmith.command.request import (
     parse_test,
     pipeline_spec,
     read_clusters,
+    side_px,
 )
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith.packing import PackedFolder
@@ -43,6 +53,9 @@ def run(
     folder: FolderArgument,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    labels: LabelsOption = "auto",
+    foreground: ForegroundOption = None,
+    strict: StrictOption = False,
     test: Annotated[list[str] | None, typer.Option(help="Held-out pairs NAME=FOLDER[:IDS]; repeat for more.")] = None,
     test_fraction: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share to hold out where no --test is given.")
@@ -135,7 +148,7 @@ def run(
         quality_gate=quality_gate,
         minimum_agreement_quantile=minimum_agreement_quantile,
         judge_preset=judge_preset,
-        label_classes=classes,
+        reading=LabelOptions(classes, labels, foreground, strict),
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)
@@ -152,8 +165,13 @@ def run(
 
 def _check_before_sending(options: RunOptions, tests: Sequence[HeldOutFolder], test_fraction: float) -> None:
     """Meet wrong options before minutes of upload, on stand-in identities. Raises InvalidInput."""
-    import_options(None, options.label_classes)
+    import_options(None, options.reading)
     pipeline_spec(options, *_stand_ins(tests, test_fraction))
+
+
+def _reading(options: RunOptions) -> LabelOptions:
+    """How labels are read, with the side at which lesions might vanish."""
+    return replace(options.reading, side_px=side_px(options))
 
 
 def _stand_ins(tests: Sequence[HeldOutFolder], test_fraction: float) -> tuple[PartRef, list[NamedPart]]:
@@ -171,7 +189,7 @@ def _plan(
     test_fraction: float,
 ) -> Shown:
     """The graph and the cost, from what an offline check of the folder accepts."""
-    report = report_on(here, folder, ids, options.label_classes)
+    report = report_on(here, folder, ids, _reading(options))
     sources = report.accepted if tests else round(report.accepted * (1 - test_fraction))
     spec = pipeline_spec(options, *_stand_ins(tests, test_fraction))
     named = [*options.models, *([options.start_from] if options.start_from else [])]
@@ -216,7 +234,7 @@ def _bring_pairs(
 def _import(here: Invocation, folder: Path, ids: Path | None, options: RunOptions, dataset_name: str) -> Imported:
     archive = PackedFolder(folder)
     upload = here.client.uploads.begin(here.client.datasets.create(dataset_name).id, archive)
-    wanted = import_options(ids, options.label_classes)
+    wanted = import_options(ids, _reading(options))
     imported = import_pairs(here, upload_archive(here, upload, archive, options=wanted))
     here.note(imported.report.in_words())
     return imported

@@ -12,6 +12,9 @@ BoolArray = NDArray[np.bool_]
 IGNORE = 255
 """Value of a class map where nothing is known: no loss, metric or judge counts these pixels."""
 
+STORED_IGNORE = 128
+"""The value of the same pixels in a stored label, or a model's label plane, that is 0 and 255 elsewhere."""
+
 
 @dataclass(frozen=True)
 class Pair:
