@@ -312,7 +312,7 @@ class _Check:
         options = self.options
         files = list(dict.fromkeys(label for candidate in candidates for label in candidate.labels))
         evidence: list[LabelEvidence | None] = [None] * len(files)
-        if options.foreground is None and options.labels in {"auto", "classes"}:
+        if options.foreground is None and options.labels in {"auto", "classes", "instances"}:
             surveyed = readers.survey([file.location for file in files], options.maximum_pixels)
             for index, shown in enumerate(surveyed):
                 evidence[index] = shown

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from segsmith_shared.pairs.class_marks import ClassMark
-from segsmith_shared.pairs.pair import IGNORE, STORED_IGNORE
+from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL
 from segsmith_shared.problems import InvalidInput
 
 MOST_CLASSES = 8
@@ -106,7 +106,7 @@ def class_list(class_names: Sequence[str], *, ignored: bool = False) -> str:
     values = [255] if len(class_names) == 1 else range(1, len(class_names) + 1)
     classes = [{"name": name, "value": value} for name, value in zip(class_names, values, strict=True)]
     if ignored and len(class_names) == 1:
-        classes.append({"name": IGNORED, "value": STORED_IGNORE})
+        classes.append({"name": IGNORED, "value": IGNORE_LEVEL})
     return json.dumps({"classes": classes}, ensure_ascii=False, indent=1) + "\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from segsmith_shared.pairs.pair import IGNORE, STORED_IGNORE, BoolArray, ByteArray, Pair
+from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL, BoolArray, ByteArray, Pair
 
 Label = TypeVar("Label", BoolArray, ByteArray)
 """A label as lesion or not, or as a class map: both are resized alike."""
@@ -142,7 +142,7 @@ def to_model_arrays(
     label = label_to_square(pair.label, placement)
     for number, plane in enumerate(arrays[3:], start=1):
         plane[:] = (label == number) * np.uint8(255)
-        plane[label == IGNORE] = STORED_IGNORE
+        plane[label == IGNORE] = IGNORE_LEVEL
     return arrays
 
 

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from segsmith_shared.pairs.label_values import BLACK_UP_TO, VOC_VOID, Coding, LabelPixels, Values
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
@@ -98,9 +98,16 @@ def _histogram(levels: ByteArray) -> Any:
 
 def _even(levels: ByteArray, most_apart: int) -> BoolArray:
     """Where 3 × 3 px differ by at most so many levels, (H, W)."""
-    picture = Image.fromarray(levels)
-    low, high = (np.asarray(picture.filter(kind(3))) for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
+    low, high = (_around(levels, kind) for kind in (np.minimum, np.maximum))
     return np.asarray(high - low <= most_apart)
+
+
+def _around(levels: ByteArray, kind: np.ufunc) -> ByteArray:
+    """The least or greatest of 3 × 3 px, (H, W); ten times as fast as Pillow's rank filters."""
+    padded = np.pad(levels, 1, mode="edge")
+    down = kind(kind(padded[:-2], padded[1:-1]), padded[2:])
+    across: ByteArray = kind(kind(down[:, :-2], down[:, 1:-1]), down[:, 2:])
+    return across
 
 
 def _of_values(label: LabelPixels, *, two_valued: bool) -> LabelEvidence:
@@ -171,11 +178,12 @@ def _are_instances(values: Values, present: Any) -> bool:
 def _of_colours(label: LabelPixels, colours: ByteArray) -> LabelEvidence:
     """Even areas by colour; what lies between them is an edge."""
     found, even_share = _even_colours(label, colours)
+    distinct = len(found)
     marks, pixels = list(found), list(found.values())
     lesions = [mark for mark in marks if not is_black(mark)]
     kind: Shows = "several"
     if even_share < 0.5 or len(found) > _MOST_NAMED:
-        kind = "picture"
+        kind, distinct = "picture", len(_ranked(colours.reshape(-1, 3), most=None))
     elif len(lesions) <= 1:
         kind = "two values" if lesions and len(found) > 1 else "one value" if lesions else "nothing"
     rim = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
@@ -184,7 +192,7 @@ def _of_colours(label: LabelPixels, colours: ByteArray) -> LabelEvidence:
         shows=kind,
         marks=tuple(marks[:_MOST_NAMED]),
         pixels=tuple(pixels[:_MOST_NAMED]),
-        distinct=len(found),
+        distinct=distinct,
         faint=(),
         instances=False,
         border=_hex(_ranked(rim)[0][1]),
@@ -224,11 +232,11 @@ def _even_colours(label: LabelPixels, colours: ByteArray) -> tuple[dict[str, int
 Colour = tuple[int, ...]
 
 
-def _ranked(colours: ByteArray) -> list[tuple[int, Colour]]:
+def _ranked(colours: ByteArray, most: int | None = 1024) -> list[tuple[int, Colour]]:
     """uint8 (n, 3) → the most frequent of different colours, each with its pixels."""
     packed = colours.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     different, counts = np.unique(packed, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:1024]
+    order = np.argsort(-counts, kind="stable")[:most]
     return [
         (number, (code >> 16, code >> 8 & 255, code & 255))
         for code, number in zip(different[order].tolist(), counts[order].tolist(), strict=True)

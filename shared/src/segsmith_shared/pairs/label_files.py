@@ -34,7 +34,10 @@ class DecodedLabel:
 
 def survey_label(path: Path, maximum_pixels: int) -> LabelEvidence:
     """What a label file shows, for a decision over a whole set. Raises a BadPicture."""
-    return evidence_of(label_pixels(open_picture(path, maximum_pixels, reduced=True)))
+    evidence = evidence_of(label_pixels(open_picture(path, maximum_pixels, reduced=True)))
+    if evidence.exact or evidence.shows in {"nothing", "two values"}:
+        return evidence
+    return evidence_of(label_pixels(open_picture(path, maximum_pixels)))  # half of the size may hide small lesions
 
 
 def decode_label(

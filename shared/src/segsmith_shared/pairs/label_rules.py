@@ -50,16 +50,18 @@ def decided(
     """
     if foreground is not None:
         return [LabelRule("foreground", foreground=foreground)] * len(evidence)
-    if labels != "auto":
-        how: How = {"binary": "half", "palette": "indices"}.get(labels, "above_background")  # type: ignore[assignment]
-        return [LabelRule(how, unknown=VOC_VOID if how == "indices" else None)] * len(evidence)
+    if labels == "binary":
+        return [LabelRule()] * len(evidence)
+    if labels == "palette":
+        return [LabelRule("indices", VOC_VOID)] * len(evidence)
     seen = [each for each in evidence if each is not None]
     by_coding: dict[Coding, _Set] = {
         "grey": _GreySet([each for each in seen if each.coding == "grey"]),
         "palette": _MarkSet([each for each in seen if each.coding == "palette"]),
         "colour": _MarkSet([each for each in seen if each.coding == "colour"]),
     }
-    return [LabelRule() if each is None else _decision(by_coding[each.coding], each) for each in evidence]
+    decide = _as_instances if labels == "instances" else _decision
+    return [LabelRule() if each is None else decide(by_coding[each.coding], each) for each in evidence]
 
 
 def classes_shown(evidence: Sequence[LabelEvidence | None]) -> tuple[ClassSpec, ...]:
@@ -83,6 +85,8 @@ def classes_shown(evidence: Sequence[LabelEvidence | None]) -> tuple[ClassSpec, 
 class _Set(Protocol):
     """All label files of one coding, and what they show together."""
 
+    marks: "_Marks"
+
     def decision(self, file: LabelEvidence) -> Decision: ...
 
 
@@ -90,6 +94,13 @@ def _decision(of: _Set, file: LabelEvidence) -> Decision:
     if file.shows != "picture":
         return of.decision(file)
     return LabelLooksLikePicture(f"{file.distinct} different {_THINGS[file.coding]}, and hardly an even area")
+
+
+def _as_instances(of: _Set, file: LabelEvidence) -> LabelRule:
+    """Every value (index, colour) but the background's is lesion, as somebody said."""
+    if file.coding == "palette":
+        return LabelRule("indices", VOC_VOID)
+    return LabelRule("above_background", of.marks.unknown if file.coding == "grey" else None)
 
 
 class _Marks:

@@ -28,11 +28,17 @@ def count_lesions(label: BoolArray | ByteArray) -> tuple[int, int]:
 
     sizes: list[int] = []
     for number in class_numbers(label):
-        parts, _ = ndimage.label(label == number, np.ones((3, 3), np.int8))
+        parts, _ = ndimage.label(_bounded(label == number), np.ones((3, 3), np.int8))
         sizes += np.bincount(parts.ravel())[1:].tolist()
     if not sizes:
         return 0, 0
     return max(1, sum(size >= SPECK_FRACTION * label.size for size in sizes)), max(sizes)
+
+
+def _bounded(area: BoolArray) -> BoolArray:
+    """The smallest rectangle that holds an area bool (H, W) of at least one pixel."""
+    rows, columns = (np.flatnonzero(area.any(axis=axis)) for axis in (1, 0))
+    return area[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def lesions_that_vanish(label: ByteArray, side_px: int, geometry: Geometry | str = Geometry.SQUASH) -> int:

@@ -12,8 +12,8 @@ BoolArray = NDArray[np.bool_]
 IGNORE = 255
 """Value of a class map where nothing is known: no loss, metric or judge counts these pixels."""
 
-STORED_IGNORE = 128
-"""The value of the same pixels in a stored label, or a model's label plane, that is 0 and 255 elsewhere."""
+IGNORE_LEVEL = 128
+"""Value of unknown pixels where a class is stored or seen by a network as 0 or 255: in between, −1..1 puts it at 0."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def _perhaps_unturned(pairs: Sequence[PairTraits]) -> Doubt | None:
     return Doubt(
         "label-perhaps-unturned",
         files[0],
-        f"{_of_set(len(files), len(pairs))} images were turned as their EXIF says, and the size of their labels does not tell "
+        f"{_of_set(len(files), len(pairs))} images were turned as their EXIF says, and their labels' size cannot tell "
         f"whether those were turned too{_also(files)}",
         "look at the overlays; save images and labels upright, without an EXIF orientation",
     )

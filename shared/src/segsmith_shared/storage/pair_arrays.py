@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from segsmith_shared.pairs.geometry import Geometry, to_model_arrays
-from segsmith_shared.pairs.pair import IGNORE, STORED_IGNORE, BoolArray, ByteArray, Pair
+from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL, BoolArray, ByteArray, Pair
 from segsmith_shared.storage.objects import ObjectStore
 
 
@@ -32,7 +32,7 @@ def read_label(png: bytes, classes: int = 1) -> ByteArray:
     values = _grey(png)
     if classes > 1:
         return values
-    return np.where(values == STORED_IGNORE, np.uint8(IGNORE), (values >= 128).astype(np.uint8))
+    return np.where(values == IGNORE_LEVEL, np.uint8(IGNORE), (values >= 128).astype(np.uint8))
 
 
 def read_region(png: bytes) -> BoolArray:
@@ -68,12 +68,12 @@ def images_of(squares: ByteArray) -> ByteArray:
 
 def labels_of(squares: ByteArray) -> BoolArray:
     """uint8 (n, 3 + classes, H, W) → where any class is, bool (n, H, W)."""
-    return np.asarray((squares[:, 3:] > STORED_IGNORE).any(axis=1))
+    return np.asarray((squares[:, 3:] > IGNORE_LEVEL).any(axis=1))
 
 
 def class_maps_of(squares: ByteArray) -> ByteArray:
     """uint8 (n, 3 + classes, H, W) → the labels as class maps uint8 (n, H, W), 0 on background, 255 unknown."""
     numbers = np.arange(1, squares.shape[1] - 2, dtype=np.uint8)[:, None, None]
     planes = squares[:, 3:]
-    label = ((planes > STORED_IGNORE) * numbers).max(axis=1)
-    return np.where((planes == STORED_IGNORE).all(axis=1), np.uint8(IGNORE), label)
+    label = ((planes > IGNORE_LEVEL) * numbers).max(axis=1)
+    return np.where((planes == IGNORE_LEVEL).all(axis=1), np.uint8(IGNORE), label)
