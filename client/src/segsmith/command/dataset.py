@@ -12,9 +12,8 @@ from segsmith.command.tables import fields, moment, table
 from segsmith.packing import archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
-from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
+from segsmith_shared.pairs.classes import CLASSES_FILE, LabelKind, class_list
 from segsmith_shared.pairs.import_report import ImportReport
-from segsmith_shared.pairs.label_rules import LabelKind
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.problems import Conflict, InvalidInput
 

@@ -16,9 +16,8 @@ from segsmith.packing import Archive
 from segsmith.problems import FolderNotFound
 from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
-from segsmith_shared.pairs.classes import checked_classes, is_background
+from segsmith_shared.pairs.classes import LabelKind, checked_classes, is_background
 from segsmith_shared.pairs.import_report import ImportReport
-from segsmith_shared.pairs.label_rules import LabelKind
 from segsmith_shared.problems import InvalidInput, Problem
 
 

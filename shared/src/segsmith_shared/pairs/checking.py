@@ -20,6 +20,7 @@ from segsmith_shared.pairs.classes import (
     CLASSES_FILE,
     Classes,
     ClassSpec,
+    LabelKind,
     WrongClasses,
     marks_of,
     names_of,
@@ -29,7 +30,7 @@ from segsmith_shared.pairs.formats import Candidate, FoundFile, Matching, find_f
 from segsmith_shared.pairs.import_report import ClassCount, Counts, Finding, ImportReport, Severity, Spread, Statistics
 from segsmith_shared.pairs.intake import PICTURE_SUFFIXES
 from segsmith_shared.pairs.label_evidence import LabelEvidence
-from segsmith_shared.pairs.label_rules import Decision, LabelKind, LabelRule, classes_shown, decided
+from segsmith_shared.pairs.label_rules import Decision, LabelRule, classes_shown, decided
 from segsmith_shared.pairs.limited import ProcessLimits
 from segsmith_shared.pairs.near_duplicates import COLOUR_SIMILARITY, Look, joined_groups, near_duplicate_pairs
 from segsmith_shared.pairs.plausibility import Doubt, PairTraits, doubts_about, labels_like_pictures, swapped

@@ -3,13 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL
 from segsmith_shared.problems import InvalidInput
+
+LabelKind = Literal["auto", "binary", "instances", "classes", "palette"]
+"""How label files without named classes are read."""
 
 MOST_CLASSES = 8
 CLASSES_FILE = "classes.json"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from segsmith_shared.pairs.label_values import BLACK_UP_TO, VOC_VOID, Coding, LabelPixels, Values
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
@@ -23,6 +24,8 @@ _MOST_NAMED = 64
 _MOST_PARTS = 512
 _FEWEST_INSTANCES = 9  # fewer values could be classes
 _CONNECTED = 0.9
+_BACKGROUND_SHARE = 0.25
+_COMPACT = 0.4  # of its bounding box; the ring of one level of a heat map fills less
 _FEW_COLOURS = 16
 _COLOUR_NOISE = 16
 
@@ -116,15 +119,16 @@ def _of_values(label: LabelPixels, *, two_valued: bool) -> LabelEvidence:
     present = np.flatnonzero(counts)
     ranked = present[np.argsort(-counts[present], kind="stable")][:_MOST_NAMED]
     kind: Shows = "two values" if two_valued else _shows(label, present)
+    instances = kind in {"several", "picture"} and _are_instances(values, present, alone=kind == "picture")
     rim = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     return LabelEvidence(
         coding=label.coding,
-        shows=kind,
+        shows="several" if instances else kind,
         marks=tuple(str(value) for value in ranked.tolist()),
         pixels=tuple(counts[ranked].tolist()),
         distinct=len(present),
         faint=_faint(label, counts) if two_valued else (),
-        instances=kind == "several" and _are_instances(values, present),
+        instances=instances,
         border=str(np.bincount(rim).argmax()),
         background=label.background,
         deep=label.deep,
@@ -162,17 +166,24 @@ def _faint(label: LabelPixels, counts: Any) -> tuple[int, ...]:
     return tuple(value for value in near_zero if even[value] >= _FEWEST_PX)
 
 
-def _are_instances(values: Values, present: Any) -> bool:
-    """More than eight values above 0, nine in ten of which are one connected area each."""
-    ids = [value for value in present.tolist() if value > 0 and not (value == VOC_VOID and VOC_VOID - 1 not in present)]
-    if len(ids) < _FEWEST_INSTANCES:
-        return False
-    from scipy import ndimage  # here: half a second that a command line need not wait for
+def _are_instances(values: Values, present: Any, *, alone: bool) -> bool:
+    """More than eight values above 0, nine in ten of which are one connected area each.
 
+    `alone`: they must also lie compact on a background of 0, as the levels of a photograph or a heat map do not.
+    """
+    ids = [value for value in present.tolist() if value > 0 and not (value == VOC_VOID and VOC_VOID - 1 not in present)]
+    if len(ids) < _FEWEST_INSTANCES or (alone and (values == 0).mean() < _BACKGROUND_SHARE):
+        return False
     boxes = ndimage.find_objects(np.asarray(values, np.int32))
     some = ids[:: max(1, len(ids) // _MOST_PARTS)]
-    whole = sum(ndimage.label(values[boxes[i - 1]] == i, np.ones((3, 3), np.int8))[1] == 1 for i in some)
+    whole = sum(_is_one_area(values[boxes[i - 1]] == i, compact=alone) for i in some)
     return bool(whole >= _CONNECTED * len(some))
+
+
+def _is_one_area(area: BoolArray, *, compact: bool) -> bool:
+    if compact and (area.sum() < _FEWEST_PX or area.mean() < _COMPACT):
+        return False
+    return bool(ndimage.label(area, np.ones((3, 3), np.int8))[1] == 1)
 
 
 def _of_colours(label: LabelPixels, colours: ByteArray) -> LabelEvidence:

@@ -11,7 +11,7 @@ from segsmith_shared.pairs.bad_pictures import BadPicture, LabelOfAnotherSize, L
 from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.class_values import class_map
 from segsmith_shared.pairs.intake import TRANSPOSES, DecodedImage, OpenedPicture, open_picture
-from segsmith_shared.pairs.label_evidence import LabelEvidence, evidence_of, is_two_valued
+from segsmith_shared.pairs.label_evidence import LabelEvidence, evidence_of
 from segsmith_shared.pairs.label_rules import LabelRule, decided
 from segsmith_shared.pairs.label_values import BLACK_UP_TO, LabelPixels, index_pixels, label_pixels, shown_pixels
 from segsmith_shared.pairs.pair import IGNORE, BoolArray, ByteArray
@@ -163,10 +163,11 @@ def _foreground(pixels: LabelPixels, foreground: str) -> BoolArray:
         return _near(
             np.broadcast_to(grey, (*grey.shape[:2], 3)) if pixels.colours is None else pixels.colours, foreground
         )
-    value = int(foreground)
-    if pixels.coding == "grey" and is_two_valued(pixels):
-        upper = pixels.levels >= 128
-        return np.asarray(upper if value >= (128 * 257 if pixels.deep else 128) else ~upper)
+    value, half = int(foreground), 128 * 257 if pixels.deep else 128
+    if pixels.coding == "grey":
+        shown = evidence_of(pixels)
+        if shown.shows == "two values" and (value >= half or not shown.faint):
+            return np.asarray((pixels.values >= half) == (value >= half))
     noise = 0 if pixels.exact else _JPEG_NOISE
     return np.asarray(np.abs(pixels.values.astype(np.int32) - value) <= noise)
 

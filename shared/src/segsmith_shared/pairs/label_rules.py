@@ -12,11 +12,10 @@ from segsmith_shared.pairs.bad_pictures import (
     SeveralColours,
     SeveralValues,
 )
-from segsmith_shared.pairs.classes import BACKGROUND, MOST_CLASSES, ClassSpec, WrongClasses, checked_classes
+from segsmith_shared.pairs.classes import BACKGROUND, MOST_CLASSES, ClassSpec, LabelKind, WrongClasses, checked_classes
 from segsmith_shared.pairs.label_evidence import LabelEvidence, are_near, is_black
 from segsmith_shared.pairs.label_values import VOC_VOID, Coding
 
-LabelKind = Literal["auto", "binary", "instances", "classes", "palette"]
 How = Literal["half", "ones", "above_background", "indices", "foreground"]
 
 _OF_A_SET = 0.25  # of the files that show something: so many of several values make it a set of such
@@ -99,8 +98,10 @@ def _decision(of: _Set, file: LabelEvidence) -> Decision:
 def _as_instances(of: _Set, file: LabelEvidence) -> LabelRule:
     """Every value (index, colour) but the background's is lesion, as somebody said."""
     if file.coding == "palette":
-        return LabelRule("indices", VOC_VOID)
-    return LabelRule("above_background", of.marks.unknown if file.coding == "grey" else None)
+        void = VOC_VOID if str(VOC_VOID) in file.marks else None
+        return LabelRule("indices", VOC_VOID, note=f"every index but the background's read as lesion{_but(void)}")
+    unknown = of.marks.unknown if file.coding == "grey" else None
+    return LabelRule("above_background", unknown, note=f"every value above 0 read as lesion{_but(unknown)}")
 
 
 class _Marks:
