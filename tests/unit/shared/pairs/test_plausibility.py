@@ -46,7 +46,7 @@ def test_inverted_labels_are_doubted_with_the_option_that_reads_them(tmp_path: P
     assert inverted < 2 or "also masks/p1.png" in doubts[code]
 
 
-@pytest.mark.parametrize("wide_px", [20, 30, 46])
+@pytest.mark.parametrize("wide_px", [20.1, 30, 46])
 def test_the_same_area_in_every_picture_is_a_field_of_view(tmp_path: Path, wide_px: int) -> None:
     save_masks(tmp_path, [disc(wide_px + 0.1 * index) for index in range(COUNT)])
     assert "4 of 4 labels of different pictures" in warnings(report_on(tmp_path))["labels-all-alike"]
