@@ -10,7 +10,7 @@ from segsmith_shared.pairs.pair import BoolArray
 MOST_COMPARED = 1000
 _EXAMPLES = 2
 _FEWEST_ALIKE = 3
-_ALIKE_IOU = 1.5
+_ALIKE_IOU = 0.95
 _ALIKE_SHARE = 0.4  # two cameras have two fields of view
 _NEARLY_BLACK = {255: 32, 65535: 16384}  # the highest value of a picture, below an eighth and a quarter of the range
 
