@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks.scale.sizes import Size
 from segsmith_shared.pairs.contact_sheet import overlay
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.intake import image_png_bytes, jpeg_bytes, label_png_bytes, thumbnail_of
 from segsmith_shared.pairs.pair import ByteArray
+from segsmith_shared.pairs.png_files import image_png_bytes, jpeg_bytes, label_png_bytes, thumbnail_of
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
 

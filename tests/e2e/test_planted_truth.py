@@ -30,7 +30,7 @@ from segsmith_shared.database.tables import (
 from segsmith_shared.jobs import plan as job_plan
 from segsmith_shared.jobs.bell import ring
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.intake import label_png_bytes, png_bytes
+from segsmith_shared.pairs.png_files import label_png_bytes, png_bytes
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import ArmSpec, NamedPart, PartRef, PipelineSpec, Recipe, SegmentationStudySpec

@@ -33,7 +33,7 @@ from segsmith_shared.database.tables import (
 from segsmith_shared.jobs import states
 from segsmith_shared.jobs.context import StepContext, Stopped, StopReason
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.intake import label_png_bytes, png_bytes
+from segsmith_shared.pairs.png_files import label_png_bytes, png_bytes
 from segsmith_shared.plans.pipeline import TooManyToDropFrom
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import EvaluateJobSpec, EvaluationSpec, PartRef

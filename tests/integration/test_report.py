@@ -38,7 +38,7 @@ from segsmith_shared.jobs.context import Finished, StepContext, Stopped, StopRea
 from segsmith_shared.pairs.classes import classes_of
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.import_report import Counts, ImportReport
-from segsmith_shared.pairs.intake import png_bytes, stored_label_bytes
+from segsmith_shared.pairs.png_files import png_bytes, stored_label_bytes
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import NamedPart, PartRef, PipelineSpec
 from segsmith_shared.problems import NotFound

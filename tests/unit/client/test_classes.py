@@ -56,8 +56,8 @@ def test_an_offline_check_reads_labels_by_the_classes_that_are_given(tmp_path: P
     assert [each["name"] for each in by_list["classes"]] == ["polyp", "scar"]
     (tmp_path / "two" / "classes.json").unlink()
     unlisted = json.loads(CliRunner().invoke(app, ["dataset", "check", folder, "--json"]).stdout)
-    advice = [finding["what_to_do"] for finding in unlisted["findings"] if finding["code"] == "label-without-threshold"]
-    assert "--classes polyp=1" in advice[0]
+    advice = [finding["what_to_do"] for finding in unlisted["findings"] if finding["code"] == "several-values"]
+    assert "--classes class1=1,class2=2" in advice[0]
     given = CliRunner().invoke(app, ["dataset", "check", folder, "--classes", "round=1,long=2"])
     assert given.exit_code == 0, given.output
     assert "Classes: round in" in given.stdout

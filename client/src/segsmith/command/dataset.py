@@ -6,13 +6,14 @@ from uuid import UUID
 
 import typer
 
-from segsmith.command.importing import import_options, import_pairs, packed, read_ids, upload_archive
+from segsmith.command.importing import FolderOptions, import_options, import_pairs, packed, read_ids, upload_archive
 from segsmith.command.invocation import Invocation, Shown, application, command
 from segsmith.command.tables import fields, moment, table
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
-from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
+from segsmith_shared.pairs.classes import CLASSES_FILE, LabelKind, class_list
 from segsmith_shared.pairs.import_report import ImportReport
+from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.problems import Conflict, InvalidInput
 
 app = application("Check, draw, upload and divide datasets.")
@@ -38,6 +39,24 @@ GroupPatternOption = Annotated[
 GroupColumnOption = Annotated[
     str | None, typer.Option(help="FILE.csv:COLUMN in the folder: the patient or sequence of each image.")
 ]
+LabelsOption = Annotated[
+    LabelKind,
+    typer.Option(
+        help="How label files are read: from half of the range on (binary), every value above 0 as lesion (instances),"
+        " every value as a class of its own (classes), by palette index (palette); auto decides over the whole set."
+    ),
+]
+ForegroundOption = Annotated[
+    str | None,
+    typer.Option(help="Value, palette index or colour ('#ff0000') of lesions; 0 where black is the lesion."),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Import nothing where the pairs as a whole are implausible.")
+]
+PresetOption = Annotated[
+    str | None, typer.Option(help="Count lesions that vanish at this preset's side: segsmith preset list.")
+]
+SideOption = Annotated[int | None, typer.Option(min=16, max=2048, help="The same for a side in pixels.")]
 VersionArgument = Annotated[UUID, typer.Argument(help="Id of a version.")]
 
 
@@ -53,13 +72,19 @@ def check(
     folder: FolderArgument,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    labels: LabelsOption = "auto",
+    foreground: ForegroundOption = None,
+    strict: StrictOption = False,
+    preset: PresetOption = None,
+    side: SideOption = None,
     group_pattern: GroupPatternOption = None,
     group_column: GroupColumnOption = None,
 ) -> Shown:
     """Say what an import of the folder would find. Needs no server; exit code 1 when nothing in it is usable."""
     if not folder.is_dir():
         raise FolderNotFound(f"{folder} is no folder.")
-    report = report_on(here, folder, import_options(ids, classes, group_pattern, group_column))
+    reading = FolderOptions(classes, labels, foreground, strict, side_px_of(preset, side), group_pattern, group_column)
+    report = report_on(here, folder, import_options(ids, reading))
     return Shown(report, report.in_words(), exit_code=0 if report.accepted else 1)
 
 
@@ -134,13 +159,19 @@ def upload(
     resume: Annotated[UUID | None, typer.Option(help="Id of an upload that broke off.")] = None,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    labels: LabelsOption = "auto",
+    foreground: ForegroundOption = None,
+    strict: StrictOption = False,
+    preset: PresetOption = None,
+    side: SideOption = None,
     group_pattern: GroupPatternOption = None,
     group_column: GroupColumnOption = None,
     label: Annotated[str, typer.Option(help="What to call the version.")] = "",
     external: Annotated[bool, typer.Option("--external", help="Pairs somebody else synthesised.")] = False,
 ) -> Shown:
     """Upload a folder, import it and print what the import found."""
-    options = import_options(ids, classes, group_pattern, group_column)
+    reading = FolderOptions(classes, labels, foreground, strict, side_px_of(preset, side), group_pattern, group_column)
+    options = import_options(ids, reading)
     archive = packed(here, folder)
     begun = here.client.uploads.get(resume) if resume else None
     if begun is None:
@@ -184,8 +215,13 @@ def split(
     return Shown(made, fields({"split": made.id, **made.counts}))
 
 
+def side_px_of(preset: str | None, side_px: int | None) -> int | None:
+    """The side of the model's pictures that `--side` or `--preset` gives. Raises the problem of an unknown preset."""
+    return side_px if side_px is not None or preset is None else preset_named(preset).network.side_px
+
+
 def report_on(here: Invocation, folder: Path, wanted: dict[str, Any]) -> ImportReport:
-    """Check a folder with these `import_options`, telling on stderr how far it is."""
+    """Check a folder with these `import_options`, reporting on stderr how far it is."""
     # picture libraries take a second to load, which only this command should cost
     from segsmith_shared.pairs.checking import CheckOptions, check_folder
 

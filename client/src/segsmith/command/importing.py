@@ -1,5 +1,6 @@
 """A folder's way to a version on the server, with its progress and the report of what was found."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from segsmith.packing import Archive, archive_of
 from segsmith.problems import FolderNotFound
 from segsmith.uploads import OnBytes
 from segsmith.values import Job, Upload, Version
-from segsmith_shared.pairs.classes import checked_classes, is_background
+from segsmith_shared.pairs.classes import LabelKind, checked_classes, is_background
 from segsmith_shared.pairs.grouping import check_column, check_pattern
 from segsmith_shared.pairs.id_lists import read_id_list
 from segsmith_shared.pairs.import_report import ImportReport
+from segsmith_shared.plans.presets import Procedure
 from segsmith_shared.problems import InvalidInput, Problem
 
 
@@ -96,28 +98,73 @@ def packed(here: Invocation, source: Path) -> Archive:
     return archive
 
 
-def import_options(
-    ids: Path | None, classes: str | None, group_pattern: str | None = None, group_column: str | None = None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FolderOptions:
+    """How the command line says that a folder is read, and what makes it refuse a set. `side_px`: the model's side."""
+
+    classes: str | None = None
+    labels: LabelKind = "auto"
+    foreground: str | None = None
+    strict: bool = False
+    side_px: int | None = None
+    group_pattern: str | None = None
+    group_column: str | None = None
+    procedure: Procedure = "corrected"
+
+
+def import_options(ids: Path | None, reading: FolderOptions) -> dict[str, Any]:
     """The options of an import as plain values, only those given.
 
-    Raises FolderNotFound, WrongClasses, UnreadableText, and InvalidInput for a list without names or wrong groups.
+    Raises FolderNotFound, WrongClasses, UnreadableText, and InvalidInput where options contradict each other or name no
+    groups.
     """
     given: dict[str, Any] = {}
     if ids is not None:
         given["ids"] = read_ids(ids)
-    if classes is not None:
-        given["classes"] = parse_classes(classes)
+    given |= _label_options(reading) | _group_options(reading)
+    if reading.strict:
+        given["strict"] = True
+    if reading.side_px is not None:
+        given["at_side_px"] = reading.side_px
+    if reading.procedure != "corrected":
+        given["procedure"] = reading.procedure
+    return given
+
+
+def _label_options(reading: FolderOptions) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if reading.classes is not None:
+        given["classes"] = parse_classes(reading.classes)
+    if reading.labels != "auto":
+        given["labels"] = reading.labels
+    if reading.foreground is not None:
+        given["foreground"] = parse_foreground(reading.foreground)
+    if reading.foreground is not None and (reading.classes is not None or reading.labels != "auto"):
+        raise InvalidInput("--foreground excludes --classes and --labels.", hint="Give one of them.")
+    if reading.classes is not None and reading.labels not in {"auto", "classes"}:
+        raise InvalidInput(f"--classes excludes --labels {reading.labels}.", hint="Give one of them.")
+    return given
+
+
+def _group_options(reading: FolderOptions) -> dict[str, Any]:
+    given: dict[str, Any] = {}
     try:
-        if group_pattern is not None:
-            given["group_pattern"] = check_pattern(group_pattern)
-        if group_column is not None:
-            given["group_column"] = check_column(group_column)
+        if reading.group_pattern is not None:
+            given["group_pattern"] = check_pattern(reading.group_pattern)
+        if reading.group_column is not None:
+            given["group_column"] = check_column(reading.group_column)
     except ValueError as error:
         raise InvalidInput(f"{error}.") from error
     if {"group_pattern", "group_column"} <= given.keys():
         raise InvalidInput("Groups come from a pattern or from a column.", hint="Leave one of the two options out.")
     return given
+
+
+def parse_foreground(text: str) -> str:
+    """A value 0 … 65535 or a colour #rrggbb, as an import takes it. Raises InvalidInput."""
+    if not re.fullmatch(r"\d{1,5}|#[0-9a-fA-F]{6}", text.strip()):
+        raise InvalidInput(f"{text!r} is no value and no colour.", hint="E.g. --foreground 0 or --foreground '#ff0000'")
+    return text.strip().lower()
 
 
 def parse_classes(text: str) -> list[dict[str, Any]]:

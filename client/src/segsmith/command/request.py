@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from segsmith.command.importing import FolderOptions
 from segsmith.problems import FolderNotFound
 from segsmith_shared.plans.budget import budget_of
 from segsmith_shared.plans.presets import PRESETS, UNAWARE_TRAINING, Preset, Procedure, preset_named
@@ -76,12 +77,15 @@ class RunOptions:
     quality_gate: bool = False
     minimum_agreement_quantile: float | None = None
     judge_preset: str | None = None
-    label_classes: str | None = None
+    reading: FolderOptions = field(default_factory=FolderOptions)
     procedure: Procedure = "corrected"
     allow_similar_tests: bool = False
     validation_fraction: float = 0.2
-    group_pattern: str | None = None
-    group_column: str | None = None
+
+
+def side_px(options: RunOptions) -> int:
+    """The side of the pictures that the run's models draw. Raises the problem of a wrong preset or override."""
+    return preset_named(options.preset).with_overrides(dict(options.overrides)).network.side_px
 
 
 def pipeline_spec(options: RunOptions, pairs: PartRef, tests: Iterable[NamedPart]) -> PipelineSpec:

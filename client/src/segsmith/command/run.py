@@ -1,6 +1,7 @@
 """`segsmith run`: from a folder of pairs to synthetic pairs and a report, in one command."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -10,12 +11,22 @@ import typer
 from segsmith.command.dataset import (
     ClassesOption,
     FolderArgument,
+    ForegroundOption,
     GroupColumnOption,
     GroupPatternOption,
     IdsOption,
+    LabelsOption,
+    StrictOption,
     report_on,
 )
-from segsmith.command.importing import Imported, import_options, import_pairs, packed, upload_archive
+from segsmith.command.importing import (
+    FolderOptions,
+    Imported,
+    import_options,
+    import_pairs,
+    packed,
+    upload_archive,
+)
 from segsmith.command.invocation import Invocation, Shown, command
 from segsmith.command.pipeline import plan_in_words, shown_results
 from segsmith.command.request import (
@@ -27,6 +38,7 @@ from segsmith.command.request import (
     parse_test,
     pipeline_spec,
     read_clusters,
+    side_px,
 )
 from segsmith.command.results import collect, watch_to_the_end
 from segsmith_shared.pairs.classes import classes_of
@@ -49,6 +61,9 @@ def run(
     folder: FolderArgument,
     ids: IdsOption = None,
     classes: ClassesOption = None,
+    labels: LabelsOption = "auto",
+    foreground: ForegroundOption = None,
+    strict: StrictOption = False,
     group_pattern: GroupPatternOption = None,
     group_column: GroupColumnOption = None,
     test: Annotated[list[str] | None, typer.Option(help="Held-out pairs NAME=FOLDER[:IDS]; repeat for more.")] = None,
@@ -158,12 +173,18 @@ def run(
         quality_gate=quality_gate,
         minimum_agreement_quantile=minimum_agreement_quantile,
         judge_preset=judge_preset,
-        label_classes=classes,
+        reading=FolderOptions(
+            classes,
+            labels,
+            foreground,
+            strict,
+            group_pattern=group_pattern,
+            group_column=group_column,
+            procedure=procedure,
+        ),
         procedure=procedure,
         allow_similar_tests=allow_similar_tests,
         validation_fraction=validation_fraction,
-        group_pattern=group_pattern,
-        group_column=group_column,
     )
     tests = [parse_test(text) for text in test or []]
     _check_before_sending(options, tests, test_fraction)
@@ -247,12 +268,14 @@ def _bring_pairs(
 
 
 def _wanted(options: RunOptions, ids: Path | None) -> dict[str, Any]:
-    return import_options(ids, options.label_classes, options.group_pattern, options.group_column)
+    """The import's options, with the side at which lesions might vanish."""
+    return import_options(ids, replace(options.reading, side_px=side_px(options)))
 
 
 def _wanted_of_test(options: RunOptions, test: HeldOutFolder) -> dict[str, Any]:
     """Without groups: a test set is whole, and its names need not look like those of the other folder."""
-    return import_options(test.ids, options.label_classes)
+    reading = replace(options.reading, side_px=side_px(options), group_pattern=None, group_column=None)
+    return import_options(test.ids, reading)
 
 
 def _import(here: Invocation, folder: Path, wanted: dict[str, Any], dataset_name: str) -> Imported:

@@ -8,7 +8,7 @@ from itertools import chain
 from segsmith_api.installation import Installation
 from segsmith_api.records import datasets, science
 from segsmith_shared.database.tables import DatasetVersion, Pair
-from segsmith_shared.pairs.classes import CLASSES_FILE, class_list
+from segsmith_shared.pairs.classes import CLASSES_FILE, LESION, class_list
 
 PAIRS_AT_ONCE = 100
 READ_AHEAD = 4
@@ -39,7 +39,7 @@ class _Outlet:
 def archive_of(here: Installation, version: DatasetVersion) -> Iterator[bytes]:
     """The zip in chunks: `images/NAME.png`, `masks/NAME.png`, then `provenance.jsonl` with a line per pair.
 
-    Where labels tell classes apart, `classes.json` says so in the way that an import reads.
+    Where labels tell classes apart, or have unknown regions, `classes.json` says so in the way that an import reads.
     The same version gives the same bytes: entries are stored, not compressed (PNG is), and dated as the version.
     No database connection is held while the client reads.
     """
@@ -54,8 +54,10 @@ def archive_of(here: Installation, version: DatasetVersion) -> Iterator[bytes]:
                 for folder in ("images", "masks"):
                     archive.writestr(_entry(version, f"{folder}/{entry_name(pair.name)}.png"), next(contents))
                     yield outlet.take()
-        if version.class_names:
-            archive.writestr(_entry(version, CLASSES_FILE), class_list(version.class_names))
+        ignored = bool(version.report.get("counts", {}).get("ignored_regions"))
+        if version.class_names or ignored:
+            listed = class_list(version.class_names or [LESION], ignored=ignored)
+            archive.writestr(_entry(version, CLASSES_FILE), listed)
         archive.writestr(_entry(version, "provenance.jsonl"), "".join(line + "\n" for line in provenance))
     yield outlet.take()
 

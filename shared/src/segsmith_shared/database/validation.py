@@ -17,6 +17,8 @@ from segsmith_shared.problems import InvalidInput
 from segsmith_shared.randomness import seed_for
 
 TRAINING, VALIDATION = "training", "validation"
+LEAST_PAIRS = 3
+"""Two to train on and one to validate with."""
 
 
 class NoValidationPairs(InvalidInput):
@@ -34,6 +36,12 @@ def with_validation(session: Session, spec: PipelineSpec, pipeline_id: UUID, tra
     if spec.segmentation is None or spec.validation is not None:
         return spec
     stored = pairs_of(session, spec.pairs)
+    if len(stored) < LEAST_PAIRS:
+        raise NoValidationPairs(
+            f"{len(stored)} {'pair is' if len(stored) == 1 else 'pairs are'} left to train on and to validate with; at "
+            f"least three pairs are needed, four with a test part.",
+            hint="Add pairs, or run without a segmentation study: --test-fraction 0, or `segmentation` null.",
+        )
     parts = _divided(stored, _seen(session, stored, trainings), spec)
     split = Split(
         id=uuid4(),

@@ -6,19 +6,21 @@ else is lost because of a bad file.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from segsmith_shared.pairs.bad_pictures import BadPicture, LabelLooksLikePicture
 from segsmith_shared.pairs.classes import (
     CLASSES_FILE,
     Classes,
     ClassSpec,
+    LabelKind,
     WrongClasses,
     marks_of,
     names_of,
@@ -38,8 +40,17 @@ from segsmith_shared.pairs.import_report import (
     Spread,
     Statistics,
 )
+from segsmith_shared.pairs.label_evidence import LabelEvidence
+from segsmith_shared.pairs.label_rules import Decision, LabelRule, classes_shown, decided
 from segsmith_shared.pairs.limited import ProcessLimits
-from segsmith_shared.pairs.near_duplicates import COLOUR_SIMILARITY, Look, joined_groups, near_duplicate_pairs
+from segsmith_shared.pairs.near_duplicates import (
+    COLOUR_SIMILARITY,
+    Look,
+    joined_groups,
+    near_duplicate_pairs,
+    turned_copies,
+)
+from segsmith_shared.pairs.plausibility import Doubt, PairTraits, doubts_about, labels_like_pictures, swapped
 from segsmith_shared.pairs.reading import EncodedPair, PairReaders, ReadingFailure, ReadingRequest, ReadPair
 from segsmith_shared.pairs.text_files import MAXIMUM_LIST_BYTES, UnreadableText, decoded
 
@@ -47,6 +58,8 @@ __all__ = ["CheckOptions", "CheckedPair", "Finding", "ImportReport", "check_fold
 
 MOST_READERS = 8  # beyond, one parent cannot take the pictures as fast as they come
 FULL_FRACTION = 0.98
+MOST_SWAPS_LOOKED_AT = 20
+SURVEYED_BETWEEN_STEPS = 50
 SMALL_LESION_PX, AT_SIDE_PX = 16, 256
 
 OnProgress = Callable[[int, int], object]
@@ -64,7 +77,17 @@ class CheckOptions(BaseModel):
         None,
         description="values or colours of labels that tell classes apart; a classes.json in the folder does the same",
     )
-    empty_labels: Literal["reject", "keep"] = "reject"
+    labels: LabelKind = Field(
+        "auto",
+        description="how label files without classes are read: binary from half of the range on, instances with every "
+        "value above 0 as lesion, classes with every value as one, palette by index; auto decides over the whole set",
+    )
+    foreground: Annotated[str, StringConstraints(to_lower=True, pattern=r"^(\d{1,5}|#[0-9a-fA-F]{6})$")] | None = Field(
+        None, description="the value (0 where black is the lesion), palette index or colour of lesions"
+    )
+    empty_labels: Literal["reject", "keep"] = "keep"
+    strict: bool = Field(False, description="import nothing where the set as a whole is implausible")
+    at_side_px: int | None = Field(None, ge=16, le=2048, description="count lesions that vanish at a preset's side")
     maximum_pixels: int = Field(64_000_000, ge=1, le=400_000_000)
     near_duplicate_similarity: float = Field(COLOUR_SIMILARITY, ge=0.5, le=1)
     group_pattern: Annotated[str, AfterValidator(check_pattern)] | None = Field(
@@ -78,6 +101,14 @@ class CheckOptions(BaseModel):
     def _one_way_to_group(self) -> Self:
         if self.group_pattern is not None and self.group_column is not None:
             raise ValueError("give a group_pattern or a group_column, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_read(self) -> Self:
+        if self.foreground is not None and (self.labels != "auto" or self.classes):
+            raise ValueError("foreground, classes and another labels than auto exclude each other")
+        if self.classes and self.labels not in {"auto", "classes"}:
+            raise ValueError(f"classes are read by value or colour, not as labels = {self.labels}")
         return self
 
 
@@ -107,19 +138,46 @@ def check_folder(
     `on_progress(done, total)` counts pairs read; `on_pair` gets every accepted pair, encoded, in the order of names
     (without it nothing is encoded, which is faster). What a callback raises ends the check. `workers` are reading
     processes, up to eight unless given. A folder without a single pair gives a report that says so, not an error.
+    With `options.strict` all pairs are read before `on_pair` gets the first, and it gets none of an implausible set.
     Raises WrongClasses, GroupsNotFound.
     """
     check = _Check(options or CheckOptions())
     candidates = check.candidates_of(find_files(root, follow_links=follow_links))
     with PairReaders(workers or min(MOST_READERS, len(os.sched_getaffinity(0))), _limits_for(check.options)) as readers:
-        requests = (_request(check, candidate, encode=on_pair is not None) for candidate in candidates)
-        for done, (candidate, outcome) in enumerate(zip(candidates, readers.read(requests), strict=True), start=1):
+        check.decide_labels(candidates, readers, on_progress)
+        early = None if check.options.strict else on_pair
+        for done, (candidate, outcome) in enumerate(_read(check, candidates, readers, encode=bool(early)), start=1):
             accepted = check.take(candidate, outcome)
-            if on_pair is not None and accepted is not None and accepted.encoded is not None:
-                on_pair(CheckedPair(candidate.name, accepted, accepted.encoded))
+            if early is not None and accepted is not None and accepted.encoded is not None:
+                early(CheckedPair(candidate.name, accepted, accepted.encoded))
             if on_progress is not None:
                 on_progress(done, len(candidates))
-    return check.report()
+        report = check.report()
+        if on_pair is not None and early is None and report.accepted:
+            for done, pair in enumerate(_encoded_again(check, readers), start=1):
+                on_pair(pair)
+                if on_progress is not None:
+                    on_progress(done, report.accepted)
+    return report
+
+
+def _read(
+    check: "_Check", candidates: Sequence[Candidate], readers: PairReaders, *, encode: bool
+) -> Iterator[tuple[Candidate, ReadPair | ReadingFailure]]:
+    """Each candidate with what became of it; those whose labels are refused are not read."""
+    refused = {candidate: check.refusal_of(candidate) for candidate in candidates}
+    wanted = (_request(check, candidate, encode=encode) for candidate in candidates if refused[candidate] is None)
+    outcomes = readers.read(wanted)
+    for candidate in candidates:
+        yield candidate, refused[candidate] or next(outcomes)
+
+
+def _encoded_again(check: "_Check", readers: PairReaders) -> Iterator[CheckedPair]:
+    candidates = [pair.candidate for pair in check.accepted]
+    for candidate, outcome in _read(check, candidates, readers, encode=True):
+        if isinstance(outcome, ReadingFailure) or outcome.encoded is None:
+            raise RuntimeError(f"{candidate.name} was read once, and then not again")
+        yield CheckedPair(candidate.name, outcome, outcome.encoded)
 
 
 def _limits_for(options: CheckOptions) -> ProcessLimits:
@@ -135,6 +193,8 @@ def _request(check: "_Check", candidate: Candidate, *, encode: bool) -> ReadingR
         maximum_pixels=check.options.maximum_pixels,
         encode=encode,
         classes=marks_of(check.classes),
+        label_rules=check.rules_of(candidate),
+        at_side_px=check.options.at_side_px,
     )
 
 
@@ -152,6 +212,7 @@ class _Accepted:
     label_digest: str
     grey: bool
     look: Look
+    traits: PairTraits
 
 
 @dataclass
@@ -163,6 +224,8 @@ class _Check:
     matching: Matching | None = None
     classes: tuple[ClassSpec, ...] = ()
     grouped_by: str = "sequence names of the layout"
+    decisions: dict[FoundFile, Decision] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
 
     def candidates_of(self, listing: FolderListing) -> list[Candidate]:
         """The pairs to read; what the names alone tell is noted. Raises WrongClasses, GroupsNotFound."""
@@ -288,6 +351,64 @@ class _Check:
             return None
         return shallowest
 
+    def decide_labels(
+        self, candidates: Sequence[Candidate], readers: PairReaders, on_progress: OnProgress | None = None
+    ) -> None:
+        """How every label file is read, from what all of them show. Raises WrongClasses.
+
+        Only labels that nobody said how to read are looked at for it.
+        """
+        if self.classes:
+            return
+        options = self.options
+        files = list(dict.fromkeys(label for candidate in candidates for label in candidate.labels))
+        evidence: list[LabelEvidence | None] = [None] * len(files)
+        if options.foreground is None and options.labels in {"auto", "classes", "instances"}:
+            surveyed = readers.survey([file.location for file in files], options.maximum_pixels)
+            for index, shown in enumerate(surveyed):
+                evidence[index] = shown
+                if on_progress is not None and (index + 1) % SURVEYED_BETWEEN_STEPS == 0:
+                    on_progress(0, len(candidates))
+        if options.labels == "classes" and candidates:
+            self.classes = classes_shown(evidence)
+            listed = ", ".join(f"{each.name}={each.colour or each.value}" for each in self.classes)
+            self._find("note", "classes-used", ".", f"labels are read as {listed}")
+            return
+        self.decisions = dict(zip(files, decided(evidence, options.labels, options.foreground), strict=True))
+        self._doubt_pictures(candidates, readers)
+
+    def _doubt_pictures(self, candidates: Sequence[Candidate], readers: PairReaders) -> None:
+        """Labels that look like pictures: exchanged with the images, or drawn over them."""
+        doubtful = [
+            candidate
+            for candidate in candidates
+            if any(isinstance(self.decisions.get(label), LabelLooksLikePicture) for label in candidate.labels)
+        ]
+        if not doubtful:
+            return
+        some = doubtful[:MOST_SWAPS_LOOKED_AT]
+        images = list(readers.survey([candidate.image.location for candidate in some], self.options.maximum_pixels))
+        like_labels = [c for c, shown in zip(some, images, strict=True) if shown and shown.shows != "picture"]
+        if len(like_labels) > len(some) / 2:
+            first = like_labels[0]
+            self._doubt(swapped(str(first.label_path), str(first.image.path), len(doubtful)))
+        else:
+            files = [str(candidate.label_path) for candidate in doubtful]
+            self._doubt(labels_like_pictures(files, len(candidates)))
+
+    def refusal_of(self, candidate: Candidate) -> ReadingFailure | None:
+        """Why the pair is not read, where one of its label files is refused."""
+        for label in candidate.labels:
+            decision = self.decisions.get(label)
+            if isinstance(decision, BadPicture):
+                return ReadingFailure("label", decision.code, decision.detail, decision.hint)
+        return None
+
+    def rules_of(self, candidate: Candidate) -> tuple[LabelRule, ...]:
+        """How each label file of a pair that is not refused is read; none where classes say it."""
+        decisions = [self.decisions.get(label) for label in candidate.labels]
+        return tuple(decision for decision in decisions if isinstance(decision, LabelRule))
+
     def take(self, candidate: Candidate, outcome: ReadPair | ReadingFailure) -> ReadPair | None:
         """The pair, once it is in the report; None, and why, where it cannot be used."""
         if isinstance(outcome, ReadingFailure):
@@ -298,6 +419,8 @@ class _Check:
             self._find("error", "empty-label", candidate.label_path, "the label marks no pixel", "mark the lesion")
             return None
         self._note_pair(candidate, outcome)
+        self.counts.negatives_accepted += outcome.lesion_fraction == 0
+        self.counts.ignored_regions += outcome.ignored_fraction > 0
         self.accepted.append(
             _Accepted(
                 candidate,
@@ -310,6 +433,7 @@ class _Check:
                 outcome.label_pixels_digest,
                 outcome.grey,
                 outcome.look,
+                _traits_of(candidate, outcome),
             )
         )
         return outcome
@@ -323,8 +447,6 @@ class _Check:
         for path, notes in ((candidate.image.path, read.image_notes), (candidate.label_path, read.label_notes)):
             for note in notes:
                 self._find("note", "converted", path, note)
-        if read.lesion_fraction == 0:
-            self._find("warning", "empty-label", candidate.label_path, "the label marks no pixel")
         if read.lesion_fraction >= FULL_FRACTION:
             self._find(
                 "warning", "full-label", candidate.label_path,
@@ -335,6 +457,7 @@ class _Check:
         """Everything found, once all pairs were read."""
         self.counts.accepted = len(self.accepted)
         self._note_exact_duplicates()
+        self._doubt_set()
         classes = self._class_counts()
         groups, group_sources = self._groups()
         self.counts.near_duplicate_groups = len(groups)
@@ -348,8 +471,24 @@ class _Check:
             groups=groups,
             group_sources=group_sources,
             classes=classes,
+            refused=self.refused,
             statistics=_statistics(self.accepted) if self.accepted else None,
         )
+
+    def _doubt_set(self) -> None:
+        """What all pairs together say: one finding for each kind of doubt."""
+        if self.accepted and self.counts.negatives_accepted == len(self.accepted):
+            first = self.accepted[0].candidate.label_path
+            what = f"no label of {len(self.accepted)} marks a lesion, e.g. this one"
+            self._find("error", "no-lesion-at-all", first, what, "check that these are the labels, and --foreground")
+            self.refused.append("no-lesion-at-all")
+        for doubt in doubts_about([pair.traits for pair in self.accepted], self.options.at_side_px):
+            self._doubt(doubt)
+
+    def _doubt(self, doubt: Doubt) -> None:
+        self._find("error" if self.options.strict else "warning", doubt.code, doubt.file, doubt.what, doubt.what_to_do)
+        if self.options.strict:
+            self.refused.append(doubt.code)
 
     def _class_counts(self) -> list[ClassCount]:
         """In how many pairs each class is seen; one that none shows is worth a look."""
@@ -376,7 +515,9 @@ class _Check:
 
     def _groups(self) -> tuple[list[list[str]], list[GroupSource]]:
         """Names that stay together, and how that was found out."""
-        links = near_duplicate_pairs([pair.look for pair in self.accepted], self.options.near_duplicate_similarity)
+        looks = [pair.look for pair in self.accepted]
+        links = near_duplicate_pairs(looks, self.options.near_duplicate_similarity)
+        links += [copy for copy in turned_copies(looks) if copy[:2] not in {link[:2] for link in links}]
         for i, j, likeness in links:
             first, second = self.accepted[i], self.accepted[j]
             if first.image_digest != second.image_digest:
@@ -414,6 +555,22 @@ def _text(file: FoundFile) -> str:
         return decoded(file.location.read_bytes(), str(file.path))
     except UnreadableText as problem:
         raise WrongClasses(problem.detail, hint=problem.hint) from problem
+
+
+def _traits_of(candidate: Candidate, read: ReadPair) -> PairTraits:
+    return PairTraits(
+        image_file=str(candidate.image.path),
+        label_file=str(candidate.label_path),
+        image_digest=read.image_pixels_digest,
+        lesion_fraction=read.lesion_fraction,
+        border_fraction=read.border_fraction,
+        label_print=read.label_print,
+        highest=read.highest,
+        highest_possible=read.highest_possible,
+        perhaps_unturned=read.perhaps_unturned,
+        vanished_lesions=read.vanished_lesions,
+        lesion_count=read.lesion_count,
+    )
 
 
 def _statistics(pairs: Sequence[_Accepted]) -> Statistics:

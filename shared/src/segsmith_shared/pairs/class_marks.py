@@ -1,11 +1,11 @@
-"""What tells a class apart in a label file, as the processes that decode strangers' files are told it."""
+"""What tells a class apart in a label file, as the processes that decode files need it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ClassMark:
-    """How label files show a class: by `value` or by `colour` (#rrggbb). `number` is 1 … F, or 0: background."""
+    """How label files show a class: by `value` or `colour` (#rrggbb). `number`: 1 … F, 0 on background, 255 unknown."""
 
     name: str
     number: int

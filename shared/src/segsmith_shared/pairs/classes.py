@@ -3,16 +3,23 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from segsmith_shared.pairs.class_marks import ClassMark
+from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL
 from segsmith_shared.problems import InvalidInput
+
+LabelKind = Literal["auto", "binary", "instances", "classes", "palette"]
+"""How label files without named classes are read."""
 
 MOST_CLASSES = 8
 CLASSES_FILE = "classes.json"
 BACKGROUND = "background"
+IGNORED = "ignore"
+LESION = "lesion"
+_RESERVED = (BACKGROUND, IGNORED)
 
 
 class WrongClasses(InvalidInput):
@@ -29,7 +36,8 @@ def is_background(name: str) -> bool:
 class ClassSpec(BaseModel):
     """One class of a label file: the grey value or the colour of its pixels.
 
-    The name `background`, in any case, is no class: it says what shows the background beside 0 or black.
+    Two names, in any case, are no classes: `background` says what shows the background beside 0 or black, `ignore`
+    what shows pixels of which nothing is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +45,7 @@ class ClassSpec(BaseModel):
     name: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=r"^\w[\w .+/()-]*$"),
-        AfterValidator(lambda name: BACKGROUND if is_background(name) else name),
+        AfterValidator(lambda name: name.casefold() if name.casefold() in _RESERVED else name),
     ]
     value: int | None = Field(None, ge=0, le=65535)
     colour: Annotated[str, StringConstraints(to_lower=True, pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
@@ -57,7 +65,7 @@ def _consistent(classes: tuple[ClassSpec, ...]) -> tuple[ClassSpec, ...]:
     return classes
 
 
-Classes = Annotated[tuple[ClassSpec, ...], Field(max_length=MOST_CLASSES + 1), AfterValidator(_consistent)]
+Classes = Annotated[tuple[ClassSpec, ...], Field(max_length=MOST_CLASSES + len(_RESERVED)), AfterValidator(_consistent)]
 _CLASSES: TypeAdapter[tuple[ClassSpec, ...]] = TypeAdapter(Classes)
 
 
@@ -68,12 +76,14 @@ def classes_of(class_names: Sequence[str]) -> int:
 
 def names_of(classes: Sequence[ClassSpec]) -> list[str]:
     """The names of the classes 1 … F."""
-    return [each.name for each in classes if each.name != BACKGROUND]
+    return [each.name for each in classes if each.name not in _RESERVED]
 
 
 def marks_of(classes: Sequence[ClassSpec]) -> tuple[ClassMark, ...]:
-    """The same as plain values for the processes that read files; background has number 0."""
-    numbers = {BACKGROUND: 0} | {name: number for number, name in enumerate(names_of(classes), start=1)}
+    """The same as plain values for the processes that read files; background has number 0, unknown 255."""
+    numbers = {BACKGROUND: 0, IGNORED: IGNORE} | {
+        name: number for number, name in enumerate(names_of(classes), start=1)
+    }
     return tuple(ClassMark(each.name, numbers[each.name], each.value, each.colour) for each in classes)
 
 
@@ -91,10 +101,15 @@ def checked_classes(documents: Sequence[dict[str, Any]]) -> tuple[ClassSpec, ...
         ) from error
 
 
-def class_list(class_names: Sequence[str]) -> str:
-    """What `classes.json` says beside labels as they are stored: the value of each class (255 where it is alone)."""
+def class_list(class_names: Sequence[str], *, ignored: bool = False) -> str:
+    """What `classes.json` says beside labels as they are stored: the value of each class (255 where it is alone).
+
+    `ignored`: labels of one class show unknown pixels as 128. Beside several classes 255 means that by itself.
+    """
     values = [255] if len(class_names) == 1 else range(1, len(class_names) + 1)
     classes = [{"name": name, "value": value} for name, value in zip(class_names, values, strict=True)]
+    if ignored and len(class_names) == 1:
+        classes.append({"name": IGNORED, "value": IGNORE_LEVEL})
     return json.dumps({"classes": classes}, ensure_ascii=False, indent=1) + "\n"
 
 

@@ -6,7 +6,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from segsmith_shared.pairs.pair import BoolArray, ByteArray
+from segsmith_shared.pairs.lesions import class_numbers
+from segsmith_shared.pairs.pair import IGNORE, BoolArray, ByteArray
 
 CLASS_COLOURS = (
     (64, 255, 96),  # green and cyan are what mucosa never is
@@ -21,6 +22,7 @@ CLASS_COLOURS = (
 """Outlines of the classes 1 … 8; the first is also that of labels that tell none apart."""
 
 LABEL_COLOUR = CLASS_COLOURS[0]
+IGNORED_COLOUR = (160, 160, 160)
 REGION_COLOUR = (64, 208, 255)
 _PAPER = (250, 250, 250)
 _INK = (32, 32, 32)
@@ -40,14 +42,25 @@ def overlay(
 
     The label is bool (h, w), or a class map uint8 (h, w) whose classes each have a colour of `CLASS_COLOURS`. Label
     and region (h, w) may have another size: they are brought to the image's by nearest neighbour. Outlines lie just
-    outside of what they enclose, so that the lesion itself stays visible.
+    outside of what they enclose, so that the lesion itself stays visible. Where nothing is known it is hatched grey.
     """
     picture = image.copy() if isinstance(image, Image.Image) else Image.fromarray(image)
     if region is not None:
         picture.paste(REGION_COLOUR, mask=_outline(region, picture.size))
-    for number in range(1, int(label.max()) + 1):
+    if label.dtype != np.bool_ and (label == IGNORE).any():
+        picture.paste(IGNORED_COLOUR, mask=_hatching(np.asarray(label == IGNORE), picture.size))
+    for number in class_numbers(label):
         picture.paste(CLASS_COLOURS[number - 1], mask=_outline(np.asarray(label == number), picture.size))
     return picture
+
+
+def _hatching(area: BoolArray, size: tuple[int, int]) -> Image.Image:
+    """Diagonal lines over an area bool (h, w), as a mask of the picture's size (width, height)."""
+    inside = Image.fromarray(area * np.uint8(255)).resize(size, Image.Resampling.NEAREST)
+    spacing_px = max(4, round(max(size) / 64))
+    across, down = np.arange(size[0])[None], np.arange(size[1])[:, None]
+    lines = Image.fromarray(((across + down) % spacing_px < max(1, spacing_px // 4)) * np.uint8(255))
+    return ImageChops.darker(inside, lines)
 
 
 def _outline(area: BoolArray, size: tuple[int, int]) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from segsmith_shared.pairs.pair import BoolArray, ByteArray, Pair
+from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL, BoolArray, ByteArray, Pair
 
 Label = TypeVar("Label", BoolArray, ByteArray)
 """A label as lesion or not, or as a class map: both are resized alike."""
@@ -132,13 +132,17 @@ def label_from_square(square: Label, placement: Placement) -> Label:
 def to_model_arrays(
     pair: Pair, side_px: int, geometry: Geometry | str = Geometry.SQUASH, classes: int = 1
 ) -> ByteArray:
-    """A pair as training data: uint8 (3 + classes, side, side), red, green, blue and each class as 0 or 255."""
+    """A pair as training data: uint8 (3 + classes, side, side), red, green, blue and each class as 0 or 255.
+
+    Where nothing is known every label plane is 128.
+    """
     placement = place(geometry, pair.image.shape[1], pair.image.shape[0], side_px)
     arrays = np.empty((3 + classes, side_px, side_px), np.uint8)
     arrays[:3] = image_to_square(pair.image, placement).transpose(2, 0, 1)
     label = label_to_square(pair.label, placement)
     for number, plane in enumerate(arrays[3:], start=1):
         plane[:] = (label == number) * np.uint8(255)
+        plane[label == IGNORE] = IGNORE_LEVEL
     return arrays
 
 

@@ -64,6 +64,8 @@ class Counts(BaseModel):
     labels_without_image: int = 0
     not_in_list: int = 0
     negatives: int = 0
+    negatives_accepted: int = Field(0, description="accepted pairs whose label marks no lesion")
+    ignored_regions: int = Field(0, description="accepted pairs with pixels of which nothing is known")
     other_files: int = 0
     other_endings: dict[str, int] = Field(default_factory=dict, description="the other files by their endings")
     exact_duplicates: int = 0
@@ -90,13 +92,16 @@ class ImportReport(BaseModel):
     findings_left_out: int = Field(0, description="further findings, in the job's import-report.json only")
     groups: list[list[str]] = Field(default_factory=list)
     group_sources: list[GroupSource] = Field(default_factory=list, description="how the groups were made")
+    refused: list[str] = Field(
+        default_factory=list, description="codes of the findings for which nothing is imported, whatever was accepted"
+    )
     classes: list[ClassCount] = Field(default_factory=list, description="empty where labels are lesion or not")
     statistics: Statistics | None = Field(None, description="absent when no pair was accepted")
 
     @property
     def accepted(self) -> int:
-        """How many pairs can be used."""
-        return self.counts.accepted
+        """How many pairs can be used: none where the set as a whole is refused."""
+        return 0 if self.refused else self.counts.accepted
 
     @property
     def class_names(self) -> list[str]:
@@ -116,6 +121,8 @@ class ImportReport(BaseModel):
     def _outcome(self) -> Iterable[str]:
         c = self.counts
         yield f"{many(c.accepted, 'pair')} accepted, {c.rejected} rejected, of {many(c.files, 'file')}."
+        if self.refused:
+            yield f"Nothing is imported: {', '.join(dict.fromkeys(self.refused))} (see below)."
         if self.layout:
             yield f"Layout: {self.layout}, because {self.layout_because}."
         if self.classes:
@@ -132,6 +139,10 @@ class ImportReport(BaseModel):
             spoken.append(many(c.other_files, "other file") + (f" ({endings})" if endings else ""))
         if spoken:
             yield f"Not used: {', '.join(spoken)}."
+        if c.negatives_accepted:
+            yield f"{many(c.negatives_accepted, 'picture')} without a lesion (negatives)."
+        if c.ignored_regions:
+            yield f"{many(c.ignored_regions, 'pair')} with unknown regions, which are not counted."
         if c.near_duplicate_groups:
             how = "; ".join(
                 f"{many(source.pairs, 'pair')} in {many(source.groups, 'group')} by {source.how}"

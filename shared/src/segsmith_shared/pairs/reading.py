@@ -4,25 +4,33 @@
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from segsmith_shared.pairs import intake
+from segsmith_shared.pairs.bad_pictures import BadPicture
 from segsmith_shared.pairs.class_marks import ClassMark
 from segsmith_shared.pairs.contact_sheet import overlay
-from segsmith_shared.pairs.lesions import count_lesions
-from segsmith_shared.pairs.limited import ChildDied, LimitedProcess, ProcessLimits, serve
+from segsmith_shared.pairs.intake import DecodedImage, decode_image
+from segsmith_shared.pairs.label_evidence import LabelEvidence
+from segsmith_shared.pairs.label_files import DecodedLabel, decode_labels, survey_label
+from segsmith_shared.pairs.label_rules import LabelRule
+from segsmith_shared.pairs.lesions import count_lesions, lesions_that_vanish
+from segsmith_shared.pairs.limited import Answer, ChildDied, LimitedProcess, ProcessLimits, serve
 from segsmith_shared.pairs.near_duplicates import COLOUR_PRINT_PX, Look
-from segsmith_shared.pairs.pair import ByteArray
+from segsmith_shared.pairs.pair import IGNORE, BoolArray, ByteArray
+from segsmith_shared.pairs.png_files import image_png_bytes, is_grey, jpeg_bytes, stored_label_bytes, thumbnail_of
+
+Question = TypeVar("Question")
+Reply = TypeVar("Reply")
 
 _TURNS = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180)
 
@@ -31,7 +39,8 @@ _TURNS = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Imag
 class ReadingRequest:
     """What one child is asked: an image and its labels (united; none: a negative), and how to read them.
 
-    `encode` also returns what an import stores.
+    `label_rules`: one for each label file, or none, where each file decides for itself. `encode` also returns what an
+    import stores. `at_side_px`: also count the lesions that vanish in a model's square of this side.
     """
 
     image_path: str
@@ -40,12 +49,16 @@ class ReadingRequest:
     maximum_pixels: int = 64_000_000
     encode: bool = True
     classes: tuple[ClassMark, ...] = ()
+    label_rules: tuple[LabelRule, ...] = ()
+    at_side_px: int | None = None
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "ReadingRequest":
         """The request that was sent as JSON."""
         classes = tuple(ClassMark(**mark) for mark in document["classes"])
-        return cls(**document | {"classes": classes, "label_paths": tuple(document["label_paths"])})
+        rules = tuple(LabelRule(**rule) for rule in document["label_rules"])
+        lists = {"classes": classes, "label_paths": tuple(document["label_paths"]), "label_rules": rules}
+        return cls(**document | lists)
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,9 @@ class EncodedPair:
 class ReadPair:
     """What is known of a readable pair. Digests are of the decoded pixels; `colour_print` is uint8 16×16×3.
 
-    `class_pixels` counts the pixels of the classes 1 … F.
+    `class_pixels` counts the pixels of the classes 1 … F. `border_fraction`: which share of the picture's border is
+    lesion. `ignored_fraction`: of which share nothing is known. `label_print`, uint8 16×16: how much of each field is
+    lesion. `highest` is the image file's greatest value of `highest_possible`. `vanished_lesions`: at that side.
     """
 
     width_px: int
@@ -71,6 +86,12 @@ class ReadPair:
     lesion_count: int
     largest_lesion_fraction: float
     class_pixels: list[int]
+    border_fraction: float
+    ignored_fraction: float
+    highest: int
+    highest_possible: int
+    perhaps_unturned: bool
+    vanished_lesions: int
     image_pixels_digest: str
     label_pixels_digest: str
     difference_hash: int
@@ -78,6 +99,7 @@ class ReadPair:
     turned_hashes: list[tuple[int, int]]
     grey: bool
     colour_print: bytes = field(repr=False)
+    label_print: bytes = field(repr=False)
     image_notes: list[str]
     label_notes: list[str]
     encoded: EncodedPair | None = field(repr=False)
@@ -91,7 +113,7 @@ class ReadPair:
 
 @dataclass(frozen=True)
 class ReadingFailure:
-    """Why a pair could not be read: `part` is image, label or pair, `code` an `intake.BadPicture`'s or a death's."""
+    """Why a pair could not be read: `part` is image, label or pair, `code` a `BadPicture`'s or a death's."""
 
     part: str
     code: str
@@ -115,21 +137,38 @@ class PairReaders:
 
     def read(self, requests: Iterable[ReadingRequest]) -> Iterator[ReadingOutcome]:
         """Outcomes in the order of the requests; at most two per worker are held at once."""
-        waiting: deque[Future[ReadingOutcome]] = deque()
-        for request in requests:
-            waiting.append(self._threads.submit(self._read_one, request))
+        yield from self._in_order(self._read_one, requests)
+
+    def survey(self, paths: Iterable[Path], maximum_pixels: int) -> Iterator[LabelEvidence | None]:
+        """What each label file shows, in the order of the paths; None where it cannot be read, which reading tells."""
+        yield from self._in_order(self._survey_one, ({"survey": str(path), "most": maximum_pixels} for path in paths))
+
+    def _in_order(self, work: Callable[[Question], Reply], questions: Iterable[Question]) -> Iterator[Reply]:
+        waiting: deque[Future[Reply]] = deque()
+        for question in questions:
+            waiting.append(self._threads.submit(work, question))
             if len(waiting) >= 2 * self._workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
+    def _survey_one(self, document: dict[str, Any]) -> LabelEvidence | None:
+        answered = self._ask(document)
+        if isinstance(answered, ReadingFailure) or "code" in answered[0]:
+            return None
+        return LabelEvidence.from_document(answered[0])
+
     def _read_one(self, request: ReadingRequest) -> ReadingOutcome:
+        answered = self._ask(asdict(request))
+        return answered if isinstance(answered, ReadingFailure) else _outcome(*answered)
+
+    def _ask(self, document: dict[str, Any]) -> Answer | ReadingFailure:
         child = self._idle.get()
         try:
-            return _outcome(*child.ask(asdict(request)))
+            return child.ask(document)
         except ChildDied as death:
             if death.signal_number is None:
-                raise  # it could not even start, or has a fault of ours: no file's fault
+                raise  # it could not even start: no file's fault
             return _epitaph(death)
         finally:
             self._idle.put(child)
@@ -152,8 +191,10 @@ class PairReaders:
 def _outcome(head: dict[str, Any], blobs: list[bytes]) -> ReadingOutcome:
     if "code" in head:
         return ReadingFailure(**head)
-    colour_print, *encoded = blobs
-    return ReadPair(**head, colour_print=colour_print, encoded=EncodedPair(*encoded) if encoded else None)
+    colour_print, label_print, *encoded = blobs
+    return ReadPair(
+        **head, colour_print=colour_print, label_print=label_print, encoded=EncodedPair(*encoded) if encoded else None
+    )
 
 
 def _epitaph(death: ChildDied) -> ReadingFailure:
@@ -164,56 +205,76 @@ def _epitaph(death: ChildDied) -> ReadingFailure:
     )
 
 
-def answer(request: ReadingRequest) -> tuple[dict[str, Any], list[bytes]]:
-    """The child's work: read both files, describe them, encode them where asked."""
+def answer(request: ReadingRequest) -> Answer:
+    """The child's work: read the files, describe them, encode them where asked."""
     part = "image"
     try:
-        decoded = intake.decode_image(Path(request.image_path), request.maximum_pixels)
+        decoded = decode_image(Path(request.image_path), request.maximum_pixels)
         part = "label"
         paths = [Path(path) for path in request.label_paths]
-        label = intake.decode_labels(paths, request.maximum_pixels, request.procedure, decoded, request.classes)
+        label = decode_labels(
+            paths, request.maximum_pixels, request.procedure, decoded, request.classes, request.label_rules
+        )
         return _described(request, decoded, label)
-    except intake.BadPicture as problem:
-        return asdict(ReadingFailure(part, problem.code, problem.detail, problem.hint)), []
-    except MemoryError:
+    except Exception as error:  # noqa: BLE001 - whatever one file does to a decoder, the others are still read
+        return asdict(_failure(part, error)), []
+
+
+def _failure(part: str, error: Exception) -> ReadingFailure:
+    if isinstance(error, BadPicture):
+        return ReadingFailure(part, error.code, error.detail, error.hint)
+    if isinstance(error, MemoryError):
         detail = "decoding needs more memory than a reader may have"
-        return asdict(ReadingFailure(part, "out-of-memory", detail, "reduce the picture")), []
-    except Exception as fault:  # noqa: BLE001 - of whatever kind: one file's fault must not end the job
-        detail = f"reading it failed with {type(fault).__name__}: {fault}"[:500]
-        return asdict(ReadingFailure(part, "reader-failed", detail, "export it again as 8-bit PNG")), []
+        return ReadingFailure(part, "out-of-memory", detail, "reduce the picture")
+    detail = f"reading it failed with {type(error).__name__}: {error}"[:500]
+    return ReadingFailure(part, "reader-failed", detail, "export it again as 8-bit PNG")
 
 
-def _described(
-    request: ReadingRequest, decoded: intake.DecodedImage, read_label: intake.DecodedLabel
-) -> tuple[dict[str, Any], list[bytes]]:
+def _survey(path: Path, maximum_pixels: int) -> Answer:
+    try:
+        return asdict(survey_label(path, maximum_pixels)), []
+    except Exception as error:  # noqa: BLE001 - reading the file will say what is wrong with it
+        return asdict(_failure("label", error)), []
+
+
+def _described(request: ReadingRequest, decoded: DecodedImage, read_label: DecodedLabel) -> Answer:
     image, label = decoded.image, read_label.label
-    thumbnail = intake.thumbnail_of(image)
-    classes = max((mark.number for mark in request.classes), default=1)
+    lesions = (label > 0) & (label != IGNORE)
+    thumbnail = thumbnail_of(image)
+    classes = max((mark.number for mark in request.classes if mark.number != IGNORE), default=1)
+    counts = Image.fromarray(label).histogram()
     lesion_count, largest_px = count_lesions(label)
     hashes = hashes_of(thumbnail)
     head = {
         "width_px": image.shape[1],
         "height_px": image.shape[0],
-        "lesion_fraction": float((label > 0).mean()),
+        "lesion_fraction": sum(counts[1:IGNORE]) / label.size,
         "lesion_count": lesion_count,
         "largest_lesion_fraction": largest_px / label.size,
-        "class_pixels": np.bincount(label.ravel(), minlength=classes + 1)[1:].tolist(),
+        "class_pixels": counts[1 : classes + 1],
+        "border_fraction": _border_fraction(lesions),
+        "ignored_fraction": counts[IGNORE] / label.size,
+        "highest": decoded.highest,
+        "highest_possible": decoded.highest_possible,
+        "perhaps_unturned": read_label.perhaps_unturned,
+        "vanished_lesions": lesions_that_vanish(label, request.at_side_px) if request.at_side_px else 0,
         "image_pixels_digest": _pixels_digest(image),
         "label_pixels_digest": _pixels_digest(label),
         "difference_hash": hashes[0][0],
         "perceptual_hash": hashes[0][1],
         "turned_hashes": hashes[1:],
-        "grey": intake.is_grey(image),
+        "grey": is_grey(image),
         "image_notes": decoded.notes,
         "label_notes": read_label.notes,
     }
-    blobs = [thumbnail.resize((COLOUR_PRINT_PX, COLOUR_PRINT_PX), Image.Resampling.BOX).tobytes()]
+    prints = (thumbnail, Image.fromarray(lesions * np.uint8(255)))
+    blobs = [each.resize((COLOUR_PRINT_PX, COLOUR_PRINT_PX), Image.Resampling.BOX).tobytes() for each in prints]
     if request.encode:
         blobs += [
-            intake.image_png_bytes(image),
-            intake.stored_label_bytes(label, classes),
-            intake.jpeg_bytes(thumbnail),
-            intake.jpeg_bytes(overlay(thumbnail, label)),
+            image_png_bytes(image),
+            stored_label_bytes(label, classes),
+            jpeg_bytes(thumbnail),
+            jpeg_bytes(overlay(thumbnail, label)),
         ]
     return head, blobs
 
@@ -234,6 +295,10 @@ def hashes_of(thumbnail: Image.Image) -> list[tuple[int, int]]:
     return hashes
 
 
+def _border_fraction(lesions: BoolArray) -> float:
+    return float(np.concatenate([lesions[0], lesions[-1], lesions[:, 0], lesions[:, -1]]).mean())
+
+
 def _pixels_digest(pixels: ByteArray) -> str:
     """SHA-256 over shape and pixels: equal pictures in different files agree."""
     digest = sha256(f"{pixels.shape}".encode())
@@ -241,6 +306,12 @@ def _pixels_digest(pixels: ByteArray) -> str:
     return digest.hexdigest()
 
 
+def _answer_to(document: dict[str, Any]) -> Answer:
+    if "survey" in document:
+        return _survey(Path(document["survey"]), document["most"])
+    return answer(ReadingRequest.from_document(document))
+
+
 if __name__ == "__main__":
     Image.MAX_IMAGE_PIXELS = None  # our own limit, set per request, is checked before anything is decoded
-    serve(lambda request, _: answer(ReadingRequest.from_document(request)))
+    serve(lambda request, _: _answer_to(request))

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from segsmith_shared.pairs.geometry import Geometry, to_model_arrays
-from segsmith_shared.pairs.pair import BoolArray, ByteArray, Pair
+from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL, BoolArray, ByteArray, Pair
 from segsmith_shared.storage.objects import ObjectStore
 
 
@@ -25,9 +25,14 @@ def read_image(png: bytes) -> ByteArray:
 
 
 def read_label(png: bytes, classes: int = 1) -> ByteArray:
-    """One of our own label PNGs as a class map uint8 (H, W): 0 and 255 are stored where there is one class."""
+    """One of our own label PNGs as a class map uint8 (H, W), 255 where nothing is known.
+
+    Where there is one class 0, 128 (unknown) and 255 are stored.
+    """
     values = _grey(png)
-    return (values >= 128).astype(np.uint8) if classes == 1 else values
+    if classes > 1:
+        return values
+    return np.where(values == IGNORE_LEVEL, np.uint8(IGNORE), (values >= 128).astype(np.uint8))
 
 
 def read_region(png: bytes) -> BoolArray:
@@ -49,7 +54,7 @@ def read_pairs(objects: ObjectStore, stored: Sequence[StoredPair], classes: int 
 def read_squares(
     objects: ObjectStore, stored: Sequence[StoredPair], side_px: int, geometry: str, classes: int = 1
 ) -> ByteArray:
-    """uint8 (n, 3 + classes, side, side): red, green, blue and each class as 0 or 255."""
+    """uint8 (n, 3 + classes, side, side): red, green, blue and each class as 0 or 255; 128 where nothing is known."""
     squares = np.empty((len(stored), 3 + classes, side_px, side_px), np.uint8)
     for square, pair in zip(squares, read_pairs(objects, stored, classes), strict=True):
         square[:] = to_model_arrays(pair, side_px, Geometry(geometry), classes)
@@ -63,10 +68,12 @@ def images_of(squares: ByteArray) -> ByteArray:
 
 def labels_of(squares: ByteArray) -> BoolArray:
     """uint8 (n, 3 + classes, H, W) → where any class is, bool (n, H, W)."""
-    return np.asarray((squares[:, 3:] >= 128).any(axis=1))
+    return np.asarray((squares[:, 3:] > IGNORE_LEVEL).any(axis=1))
 
 
 def class_maps_of(squares: ByteArray) -> ByteArray:
-    """uint8 (n, 3 + classes, H, W) → the labels as class maps uint8 (n, H, W), 0 on background."""
+    """uint8 (n, 3 + classes, H, W) → the labels as class maps uint8 (n, H, W), 0 on background, 255 unknown."""
     numbers = np.arange(1, squares.shape[1] - 2, dtype=np.uint8)[:, None, None]
-    return np.asarray(((squares[:, 3:] >= 128) * numbers).max(axis=1))
+    planes = squares[:, 3:]
+    label = ((planes > IGNORE_LEVEL) * numbers).max(axis=1)
+    return np.where((planes == IGNORE_LEVEL).all(axis=1), np.uint8(IGNORE), label)

@@ -73,14 +73,18 @@ def test_pictures_without_colour_are_counted_and_a_version_of_them_alone_is_grey
     assert not is_grey(version)
 
 
-def test_empty_labels_are_rejected_unless_asked_for_and_full_ones_are_doubted(tmp_path: Path) -> None:
+def test_empty_labels_are_negatives_unless_rejected_and_full_ones_are_doubted(tmp_path: Path) -> None:
     draw_folder(tmp_path, 3)
     save(tmp_path / "masks" / "case-001.png", Image.new("L", (64, 64), 0))
     save(tmp_path / "masks" / "case-002.png", Image.new("L", (64, 64), 255))
     report = check(tmp_path)
-    assert codes(report) == {"masks/case-001.png": "empty-label", "masks/case-002.png": "full-label"}
-    assert (report.accepted, report.counts.rejected) == (2, 1)
-    assert check(tmp_path, empty_labels="keep").accepted == 3
+    doubts = {(finding.severity, finding.code) for finding in report.findings}
+    assert doubts == {("warning", "full-label"), ("warning", "some-labels-inverted")}
+    assert (report.accepted, report.counts.negatives_accepted) == (3, 1)
+    assert "1 picture without a lesion (negatives)." in report.in_words()
+    rejected = check(tmp_path, empty_labels="reject")
+    assert (rejected.accepted, rejected.counts.rejected) == (2, 1)
+    assert codes(rejected)["masks/case-001.png"] == "empty-label"
 
 
 def test_the_same_picture_twice_is_named_and_stays_in_one_group(tmp_path: Path) -> None:

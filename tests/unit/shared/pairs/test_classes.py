@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from segsmith_shared.pairs import intake
+from segsmith_shared.pairs import bad_pictures
+from segsmith_shared.pairs.bad_pictures import UnknownClass
 from segsmith_shared.pairs.checking import CheckOptions, ImportReport, check_folder
 from segsmith_shared.pairs.classes import (
     WrongClasses,
@@ -20,7 +21,9 @@ from segsmith_shared.pairs.classes import (
     names_of,
     read_class_list,
 )
-from segsmith_shared.pairs.intake import DecodedImage, DecodedLabel, UnknownClass, decode_label, stored_label_bytes
+from segsmith_shared.pairs.intake import DecodedImage
+from segsmith_shared.pairs.label_files import DecodedLabel, decode_label
+from segsmith_shared.pairs.png_files import stored_label_bytes
 from segsmith_shared.storage.pair_arrays import read_label
 from tests.fixtures.pair_folders import draw_class_folder, draw_folder, save
 
@@ -115,13 +118,13 @@ def test_zeros_and_ones_are_not_guessed_to_be_lesions_where_classes_are_named(tm
     ("picture", "problem", "words"),
     [
         (coloured(), UnknownClass, "coloured"),
-        (Image.fromarray(np.zeros((SIDE_PX, SIDE_PX), np.float32)), intake.UnsupportedPixels, "mode F"),
-        (Image.new("LAB", (SIDE_PX, SIDE_PX)), intake.UnsupportedPixels, "mode LAB"),
-        (Image.new("L", (SIDE_PX, 5)), intake.LabelOfAnotherSize, "48×5"),
+        (Image.fromarray(np.zeros((SIDE_PX, SIDE_PX), np.float32)), bad_pictures.UnsupportedPixels, "mode F"),
+        (Image.new("LAB", (SIDE_PX, SIDE_PX)), bad_pictures.UnsupportedPixels, "mode LAB"),
+        (Image.new("L", (SIDE_PX, 5)), bad_pictures.LabelOfAnotherSize, "48×5"),
     ],
 )
 def test_a_label_without_values_is_refused_by_name(
-    tmp_path: Path, picture: Image.Image, problem: type[intake.BadPicture], words: str
+    tmp_path: Path, picture: Image.Image, problem: type[bad_pictures.BadPicture], words: str
 ) -> None:
     with pytest.raises(problem, match=words):
         read(save(tmp_path / "m.tif", picture), BY_VALUE)
@@ -165,7 +168,7 @@ def test_background_may_have_a_value_of_its_own_and_zero_may_be_a_class(tmp_path
             "wo classes have the colour #ff0000",
         ),
         ([{"name": f"c{n}", "value": n} for n in range(1, 10)], "9 classes"),
-        ([{"name": f"c{n}", "value": n} for n in range(1, 1000)], "at most 9 items"),
+        ([{"name": f"c{n}", "value": n} for n in range(1, 1000)], "at most 10 items"),
         ([{"name": "background", "value": 0}], "0 classes"),
         ([{"name": "", "value": 1}], "at least 1 character"),
         ([{"name": "x" * 61, "value": 1}], "at most 60 characters"),

@@ -7,17 +7,11 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from segsmith_shared.pairs import intake
+from segsmith_shared.pairs import bad_pictures
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.intake import (
-    DecodedImage,
-    decode_image,
-    decode_label,
-    image_png_bytes,
-    is_grey,
-    label_png_bytes,
-    png_bytes,
-)
+from segsmith_shared.pairs.intake import TRANSPOSES, DecodedImage, decode_image
+from segsmith_shared.pairs.label_files import decode_label
+from segsmith_shared.pairs.png_files import image_png_bytes, is_grey, label_png_bytes, png_bytes, thumbnail_of
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.storage.pair_arrays import read_image
 from tests.fixtures.pair_folders import blank_png, save, square_label
@@ -81,7 +75,7 @@ def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path, orientation: int, 
     image, _ = draw_pair(0, 3, 48)
     upright = Image.fromarray(image[:32])
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
-    stored = upright.transpose(intake._TRANSPOSES[inverse])
+    stored = upright.transpose(TRANSPOSES[inverse])
     if ending == "tif":
         tags = ImageFileDirectory_v2()
         tags[274] = orientation
@@ -138,33 +132,32 @@ def test_a_label_of_zeros_and_ones_is_said_to_be_one(tmp_path: Path) -> None:
 def test_the_procedures_differ_only_where_a_label_is_soft(tmp_path: Path) -> None:
     values = np.zeros((64, 64), np.uint8)
     values[10:20, 10:20] = 255
-    values[20:22, 10:20] = 127
-    values[22:24, 10:20] = 128
+    values[20:26, 10:20] = np.array([200, 160, 128, 127, 80, 40])[:, None]
     path = save(tmp_path / "m.png", Image.fromarray(values))
-    assert read_label(path, "corrected").sum() == 120
-    assert read_label(path, "authors").sum() == 140
+    assert read_label(path, "corrected").sum() == 130
+    assert read_label(path, "authors").sum() == 160
 
 
 def test_a_class_map_is_refused_rather_than_read_as_empty(tmp_path: Path) -> None:
     classes = (np.asarray(square_label()) > 0).astype(np.uint8) * 3
-    with pytest.raises(intake.LabelWithoutThreshold, match="highest value is 3"):
+    with pytest.raises(bad_pictures.LabelWithoutThreshold, match="highest value is 3"):
         read_label(save(tmp_path / "m.png", Image.fromarray(classes)))
 
 
 @pytest.mark.parametrize(
     ("content", "problem", "words"),
     [
-        (b"", intake.EmptyFile, "no bytes"),
-        (b"Not yet exported, sorry.\n" * 4, intake.NoPicture, "holds text"),
-        (b"GIF89a\x01\x00\x01\x00", intake.NoPicture, "GIF"),
-        (b"%PDF-1.7 ...", intake.NoPicture, "PDF"),
-        (bytes(128) + b"DICM" + bytes(64), intake.NoPicture, "DICOM"),
-        (bytes(range(256)) * 4, intake.NoPicture, "like no picture"),
-        (blank_png(64, 64)[:52], intake.UnreadableFile, "truncated"),
+        (b"", bad_pictures.EmptyFile, "no bytes"),
+        (b"Not yet exported, sorry.\n" * 4, bad_pictures.NoPicture, "holds text"),
+        (b"GIF89a\x01\x00\x01\x00", bad_pictures.NoPicture, "GIF"),
+        (b"%PDF-1.7 ...", bad_pictures.NoPicture, "PDF"),
+        (bytes(128) + b"DICM" + bytes(64), bad_pictures.NoPicture, "DICOM"),
+        (bytes(range(256)) * 4, bad_pictures.NoPicture, "like no picture"),
+        (blank_png(64, 64)[:52], bad_pictures.UnreadableFile, "truncated"),
     ],
 )
 def test_what_is_no_picture_is_named_for_what_it_is(
-    tmp_path: Path, content: bytes, problem: type[intake.BadPicture], words: str
+    tmp_path: Path, content: bytes, problem: type[bad_pictures.BadPicture], words: str
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
@@ -175,10 +168,10 @@ def test_what_is_no_picture_is_named_for_what_it_is(
 
 def test_pixels_without_a_range_are_refused(tmp_path: Path) -> None:
     floats = Image.fromarray(np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
-    with pytest.raises(intake.UnsupportedPixels):
+    with pytest.raises(bad_pictures.UnsupportedPixels):
         decode_image(save(tmp_path / "f.tif", floats), MANY)
     wide = Image.fromarray(np.full((8, 8), 10**6, np.int32))
-    with pytest.raises(intake.UnsupportedPixels, match="1000000"):
+    with pytest.raises(bad_pictures.UnsupportedPixels, match="1000000"):
         decode_image(save(tmp_path / "i.tif", wide), MANY)
 
 
@@ -186,7 +179,7 @@ def test_animations_and_documents_of_pages_are_refused(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 100, 200)]
     path = tmp_path / "pages.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    with pytest.raises(intake.TooManyFrames, match="3 frames"):
+    with pytest.raises(bad_pictures.TooManyFrames, match="3 frames"):
         decode_image(path, MANY)
 
 
@@ -204,8 +197,8 @@ def test_our_png_is_lossless_small_and_holds_no_metadata(tmp_path: Path) -> None
 
 
 def test_a_thumbnail_fits_and_is_never_enlarged() -> None:
-    assert intake.thumbnail_of(np.zeros((600, 800, 3), np.uint8)).size == (256, 192)
-    assert intake.thumbnail_of(np.zeros((60, 80, 3), np.uint8)).size == (80, 60)
+    assert thumbnail_of(np.zeros((600, 800, 3), np.uint8)).size == (256, 192)
+    assert thumbnail_of(np.zeros((60, 80, 3), np.uint8)).size == (80, 60)
 
 
 def test_an_image_without_colour_is_stored_in_one_channel_and_read_back_in_three() -> None:

@@ -43,6 +43,12 @@ class NothingToImport(InvalidInput):
     title = "The archive holds no usable pair"
 
 
+class ImplausibleSet(InvalidInput):
+    """Every pair can be read, and together they cannot be meant; the job's import-report.txt says why."""
+
+    title = "The set as a whole cannot be meant"
+
+
 class _StopAsked(Exception):
     """Leaves the middle of the work, wherever it is."""
 
@@ -69,7 +75,7 @@ def run(context: StepContext) -> Outcome:
         return Stopped(state={})
     report = _with_skipped_entries(report, extraction)
     artifacts = [*_report_artifacts(context.objects, report), *_sheet_artifact(context.objects, storing.overlays)]
-    if not stored:
+    if not report.accepted:
         _fail(context, report, artifacts)
     return _finished(context, spec, upload, report, stored, artifacts)
 
@@ -194,6 +200,12 @@ def _fail(context: StepContext, report: ImportReport, artifacts: Iterable[Artifa
         Artifact(job_id=context.job_id, name=name, media_type=media_type, digest=digest, size_bytes=size)
         for name, media_type, digest, size in artifacts
     )
+    if report.refused:
+        reasons = [f"{each.what} ({each.file})" for each in report.findings if each.code in report.refused]
+        raise ImplausibleSet(
+            f"Nothing of {report.counts.accepted} pairs was imported: {'; '.join(reasons[:3])}.",
+            hint="The job's import-report.txt says what to do; without --strict doubts are warnings.",
+        )
     errors = [f"{finding.file}: {finding.what}" for finding in report.findings if finding.severity == "error"]
     raise NothingToImport(
         f"None of {report.counts.files} files became a pair. " + "; ".join(errors[:3]),

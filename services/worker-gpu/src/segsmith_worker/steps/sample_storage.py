@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 
 from segsmith_shared.pairs.contact_sheet import overlay
-from segsmith_shared.pairs.intake import image_png_bytes, jpeg_bytes, label_png_bytes, stored_label_bytes, thumbnail_of
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
+from segsmith_shared.pairs.png_files import (
+    image_png_bytes,
+    jpeg_bytes,
+    label_png_bytes,
+    stored_label_bytes,
+    thumbnail_of,
+)
 from segsmith_shared.storage.objects import ObjectStore
 
 
