@@ -11,6 +11,8 @@ from segsmith_shared.pairs.checking import CheckedPair, CheckOptions, check_fold
 from segsmith_shared.pairs.classes import class_list, read_class_list
 from segsmith_shared.pairs.contact_sheet import CLASS_COLOURS, IGNORED_COLOUR, overlay
 from segsmith_shared.pairs.geometry import to_model_arrays
+from segsmith_shared.pairs.intake import DecodedImage
+from segsmith_shared.pairs.label_files import decode_labels
 from segsmith_shared.pairs.lesions import count_lesions
 from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL, Pair
 from segsmith_shared.pairs.png_files import label_png_bytes, stored_label_bytes
@@ -104,6 +106,18 @@ def test_unknown_pixels_beside_named_classes_are_left_out_of_every_figure(
     assert np.array_equal(read_label(taken[0].encoded.label_png, len(named)), truth)
     assert taken[0].read.lesion_fraction == (truth == 1).mean()
     assert taken[0].read.class_pixels == [48, 0][: len(named)]
+
+
+def test_of_several_label_files_what_one_knows_is_known(tmp_path: Path) -> None:
+    known = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    known[12:16, 10:30] = 1
+    paths = [
+        save(tmp_path / f"{name}.png", Image.fromarray(label)) for name, label in {"a": class_map(), "b": known}.items()
+    ]
+    image = DecodedImage(drawn_image(0)[:SIDE_PX, :SIDE_PX], 1)
+    united = np.where(known > 0, known, class_map())
+    for files in (paths, paths[::-1]):
+        assert np.array_equal(decode_labels(files, 10**6, "corrected", image).label, united)
 
 
 def test_255_among_greater_numbers_is_a_number_like_them(tmp_path: Path) -> None:
