@@ -30,11 +30,13 @@ from segsmith_shared.jobs import plan, states
 from segsmith_shared.jobs.bell import ring
 from segsmith_shared.pairs.checking import ImportReport
 from segsmith_shared.pairs.classes import class_list
+from segsmith_shared.pairs.png_files import stored_label_bytes
 from segsmith_shared.plans.pipeline import PlannedJob
 from segsmith_shared.plans.specs import ImportSpec
 from segsmith_shared.storage.objects import Digest, ObjectStore
 from segsmith_shared.storage.pair_arrays import read_label
 from tests.fixtures.engine_room import EngineRoom
+from tests.fixtures.label_sets import grey, lesion, save_set
 from tests.fixtures.pair_folders import blank_png, draw_class_folder, draw_folder, plant
 
 PART_BYTES = 100_000
@@ -242,6 +244,29 @@ def test_an_archive_without_a_pair_fails_but_keeps_its_report(imports: Imports, 
     assert "masks/case-000.png: the file has no bytes" in job.problem["detail"]
     assert b"0 pairs accepted, 2 rejected" in imports.artifacts(job)["import-report.txt"]
     assert imports.versions() == []
+
+
+def test_a_strict_import_of_an_implausible_set_stores_none_of_its_pairs(imports: Imports, tmp_path: Path) -> None:
+    save_set(tmp_path / "set", {f"p{index}": grey(~lesion(index) * np.uint8(255)) for index in range(4)})
+    upload = imports.upload(packed(tmp_path / "set"))
+    imports.room.service("tests.fixtures.import_worker")
+
+    job = imports.finish(upload, options={"strict": True})
+
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 1)
+    assert job.problem is not None
+    assert job.problem["title"] == "The set as a whole cannot be meant"
+    assert "4 of 4 labels mark over half of the picture and its border" in job.problem["detail"]
+    assert b"Nothing is imported: labels-inverted" in imports.artifacts(job)["import-report.txt"]
+    assert imports.versions() == []
+    stored = [Digest(sha256(stored_label_bytes((~lesion(n)).astype(np.uint8), 1)).hexdigest()) for n in range(4)]
+    assert not any(imports.objects.exists(digest) for digest in stored)
+
+    version = imports.version(imports.finish(upload, options={"strict": True, "foreground": "0"}))
+    assert version.provenance["options"] == {"strict": True, "foreground": "0"}
+    assert [
+        read_label(imports.objects.get_bytes(Digest(pair.label_digest))).mean() for pair in imports.pairs(version)
+    ] == [lesion(index).mean() for index in range(4)]
 
 
 def test_an_upload_whose_parts_do_not_add_up_is_noticed(imports: Imports, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from segsmith_shared.pairs.label_values import BLACK_UP_TO, VOC_VOID, Coding, LabelPixels, Values
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
@@ -174,6 +173,8 @@ def _are_instances(values: Values, present: Any, *, alone: bool) -> bool:
     ids = [value for value in present.tolist() if value > 0 and not (value == VOC_VOID and VOC_VOID - 1 not in present)]
     if len(ids) < _FEWEST_INSTANCES or (alone and (values == 0).mean() < _BACKGROUND_SHARE):
         return False
+    from scipy import ndimage  # here: half a second that a command line need not wait for
+
     boxes = ndimage.find_objects(np.asarray(values, np.int32))
     some = ids[:: max(1, len(ids) // _MOST_PARTS)]
     whole = sum(_is_one_area(values[boxes[i - 1]] == i, compact=alone) for i in some)
@@ -183,6 +184,8 @@ def _are_instances(values: Values, present: Any, *, alone: bool) -> bool:
 def _is_one_area(area: BoolArray, *, compact: bool) -> bool:
     if compact and (area.sum() < _FEWEST_PX or area.mean() < _COMPACT):
         return False
+    from scipy import ndimage
+
     return bool(ndimage.label(area, np.ones((3, 3), np.int8))[1] == 1)
 
 
