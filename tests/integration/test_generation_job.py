@@ -93,7 +93,7 @@ def test_one_network_that_is_told_the_clusters_draws_for_all_of_them_to_labels_o
     pipeline_id = submit(room, version_id, recipe)
     (job,) = jobs_of(room, pipeline_id, "generate")
     assert room.until_ended(job.id, timeout_seconds=240).status == JobStatus.SUCCEEDED, room.logs()
-    assert [job.name for job in jobs_of(room, pipeline_id, "train")] == ["train Diff, told one of 2 clusters"]
+    assert [job.name for job in jobs_of(room, pipeline_id, "train")] == ["train Diff, conditioned on 2 clusters"]
     samples = samples_of(room, generation_of(room, pipeline_id, "Diff").id).values()
     assert len(samples) == SOURCES
     assert len({sample.model_id for sample in samples}) == 1

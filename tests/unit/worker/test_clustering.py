@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from segsmith_shared.pairs.drawn import draw_pair
+from segsmith_shared.plans.presets import preset_named
+from segsmith_shared.plans.specs import PooledImages, TrainingOrder
 from segsmith_shared.vision.features import BuiltInExtractor, Interrupted
 from segsmith_worker.clustering import (
     ClusteringMismatch,
@@ -21,7 +23,9 @@ from segsmith_worker.clustering import (
     cluster,
     import_clustering,
     pair_features,
+    with_others,
 )
+from segsmith_worker.steps.cluster import preset_of_order
 
 Features = NDArray[np.float32]
 REAL_DATA = Path(os.environ.get("SEGSMITH_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -169,3 +173,32 @@ def test_the_published_clusterings_are_read_with_their_published_sizes() -> None
     names = (folder / "paper-348.txt").read_text().split()
     result = import_clustering(document, names, cluster_count=20)
     assert sorted(result.sizes) == [3, 5, 9, 10, 10, 10, 12, 12, 13, 15, 15, 16, 16, 19, 24, 24, 26, 30, 37, 42]
+
+
+def test_pictures_without_a_lesion_join_the_nearest_cluster_and_move_no_centroid() -> None:
+    features, groups = blobs(20, 12, 30)
+    clustered = np.ones(62, dtype=np.bool_)
+    clustered[[0, 25, 61]] = False
+    found = cluster(features[clustered], 3)
+    whole = with_others(found, features, clustered)
+    assert adjusted_rand_score(groups, whole.assignments) == 1
+    assert sorted(whole.sizes) == [12, 20, 30]
+    assert found.centroids is not None
+    assert whole.centroids is found.centroids
+    assert (whole.assignments[clustered] == found.assignments).all()
+
+
+@pytest.mark.parametrize(
+    ("each", "shared", "clusters", "wanted"), [(100, 0, 3, 300), (100, 900, 2, 1100), (0, 200, 7, 200)]
+)
+def test_one_network_sees_what_those_of_the_clusters_that_were_found_would_see(
+    each: int, shared: int, clusters: int, wanted: int
+) -> None:
+    preset = preset_named("small-64").model_dump(mode="json")
+    order = TrainingOrder(
+        recipe="Full", preset=preset, needed_by=(), together=True, pooled=PooledImages(each=each, shared=shared)
+    )
+    training = preset_of_order(order, clusters)["training"]
+    assert (training["images_total"], training["warm_start_images"]) == (wanted, 0)
+    given = order.model_copy(update={"pooled": None})
+    assert preset_of_order(given, clusters) == preset

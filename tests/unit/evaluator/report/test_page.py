@@ -19,6 +19,7 @@ from tests.unit.evaluator.report.drawn_report import (
     drawn_judgement,
     drawn_metrics,
     drawn_pictures,
+    drawn_study,
 )
 
 VOID = {"meta", "img", "br", "image", "path", "use", "link", "input", "hr"}
@@ -122,6 +123,40 @@ def test_published_figures_come_with_their_condition(reading: Reading) -> None:
 def test_samples_are_never_called_anonymous_without_a_not(reading: Reading) -> None:
     assert "derived from" in reading.words
     assert re.findall(r"\w+ anonymous", reading.words) == ["never anonymous"]
+
+
+def test_the_page_says_on_what_every_comparison_rests(reading: Reading) -> None:
+    for text in (
+        "Every arm trains, validates and is scored at 48 × 48 px; synthetic pictures are drawn at 48 px.",
+        "does best on the same 22 real validation pairs",
+        "Training budget of each recipe: images seen by all its networks together.",
+        "against halves of the real pairs",
+        "no bound",
+    ):
+        assert text in reading.words
+
+
+def test_arms_without_as_many_real_pairs_beside_them_negatives_and_vanished_lesions_are_named() -> None:
+    study = drawn_study()
+    arms = (*study.arms[:2], study.arms[2].model_copy(update={"reference": None}))
+    counts = {"negatives": 16.0, "vanished": 3.0}
+    scores = tuple(
+        study.scores[0].model_copy(update={"metric": metric, "estimate": Estimate(value=value, n=1)})
+        for metric, value in counts.items()
+    )
+    changed = study.model_copy(update={"arms": arms, "scores": (*study.scores, *scores)})
+    words = read(drawn_facts(segmentation=changed)).words
+    assert "No arm trains on as many real pairs alone as real + synthetic" in words
+    assert "16 pictures of this set hold no lesion" in words
+    assert "3 pictures left out: the lesion is too small" in words
+
+
+def test_what_differs_from_the_authors_and_what_a_plan_noted_stand_on_the_page() -> None:
+    facts = drawn_facts()
+    plan = facts.pipeline.plan | {"notes": ["Recipes see different numbers"], "differs_from_authors": ["sampling.x: 1"]}
+    words = read(drawn_facts(pipeline=facts.pipeline.model_copy(update={"plan": plan}))).words
+    assert "Recipes see different numbers" in words
+    assert "sampling.x: 1" in words
 
 
 def test_near_copies_stand_beside_what_the_same_thresholds_flag_among_real_pictures(reading: Reading) -> None:
