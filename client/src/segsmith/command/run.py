@@ -231,7 +231,9 @@ def _plan(
     models = {model_id: _stored_model(here, model_id) for model_id in named}
     threads = options.threads or 1  # they do not change the cost
     classes = classes_of(report.class_names)
-    plan = plan_pipeline(spec, uuid4(), sources, threads, models, classes=classes).as_document()
+    plan = plan_pipeline(
+        spec, uuid4(), sources, threads, models, classes=classes, import_procedure=options.procedure
+    ).as_document()
     return Shown(plan, plan_in_words(plan))
 
 

@@ -84,12 +84,12 @@ def _of_preset(recipe: str, preset: Preset) -> Iterator[str]:
     for group in ("diffusion", "training", "sampling"):
         ours, theirs = getattr(preset, group).model_dump(), getattr(wanted, group).model_dump()
         for name, value in theirs.items():
-            if name not in size and ours[name] != value and _is_read(preset, group, name):
+            if name not in size and ours[name] != value and _is_read(wanted, group, name):
                 yield f"{recipe}: {group}.{name}: {ours[name]} (authors: {value})"
 
 
 def _is_read(preset: Preset, group: str, name: str) -> bool:
-    """Whether a field of sampling or training does anything with this sampler and training."""
+    """Whether a field does anything in this preset: RePaint reads none of the other samplers' fields."""
     if group == "sampling" and preset.sampling.sampler == "repaint":
         return name not in {"evaluations", "stochasticity", "order", "coarse_evaluations", "refined_from"} | {
             field for field in type(preset.sampling).model_fields if field.startswith("langevin_")
