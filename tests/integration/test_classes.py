@@ -39,6 +39,7 @@ def test_classes_go_from_stored_labels_into_networks_samples_judges_and_scores(
 ) -> None:
     version_id = drawn_version(engine, object_store, SOURCES, class_names=NAMES)
     test_id = drawn_version(engine, object_store, 4, seed=1, class_names=NAMES)
+    validation_id = drawn_version(engine, object_store, 3, seed=2, class_names=NAMES)
     recipe = Recipe(
         strategy="conditioned",
         overrides={
@@ -52,6 +53,7 @@ def test_classes_go_from_stored_labels_into_networks_samples_judges_and_scores(
         room,
         version_id,
         recipe,
+        validation=PartRef(version_id=validation_id),
         tests=(NamedPart(name="held out", pairs=PartRef(version_id=test_id)),),
         quality_gate=QualityGateSpec(preset="tiny-cpu", overrides=QUICK, folds=2, minimum_agreement_quantile=None),
         segmentation=SegmentationStudySpec(

@@ -128,7 +128,9 @@ def test_a_run_reads_its_pairs_and_its_test_sets_by_the_same_classes(
         segsmith("dataset", "draw", name, "--pairs", "4", "--side", "48", "--classes", "2", "--seed", seed)
         (tmp_path / name / "classes.json").unlink()
     room.service("segsmith_evaluator")
-    said = segsmith("run", "two", "--test", "held=held", "--classes", "polyp,scar", "--stand-ins", "--no-watch")
+    said = segsmith(
+        "run", "two", "--test", "held=held", "--classes", "polyp,scar", "--k", "2", "--stand-ins", "--no-watch"
+    )
     assert said.exit_code == 0, said.stderr
     datasets = segsmith("dataset", "list", "--json").document
     shown = [segsmith("dataset", "show", dataset["id"], "--json").document for dataset in datasets]

@@ -25,11 +25,14 @@ BARELY_LEARNS = {"encoder": "tu-resnet18", "encoder_weights": ENCODER, "lr": 1e-
 
 def begun(imports: WeightImports, *, allow_stand_ins: bool = False) -> tuple[dict[str, Tensor], dict[str, object]]:
     """The checkpoint of a segmentation training that was paused after its first step, and what it says of itself."""
-    pairs, tests = (PartRef(version_id=drawn_version(imports.engine, imports.objects, 5, seed=s)) for s in (0, 1))
+    pairs, validation, tests = (
+        PartRef(version_id=drawn_version(imports.engine, imports.objects, 5, seed=s)) for s in (0, 1, 2)
+    )
     spec = SegmentJobSpec(
         arm=ArmSpec(name="real"),
         sets={},
         pairs=pairs,
+        validation=validation,
         tests=(NamedPart(name="test", pairs=tests),),
         geometry="squash",
         preset="tiny-cpu",
