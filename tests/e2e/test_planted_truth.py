@@ -1,5 +1,8 @@
 """A study whose answer is known before it runs: good samples help, mislabelled ones harm, and the report says so.
 
+The real pairs to train on have labels that are three pixels too wide all around; those of validation and tests are
+exact, and so are those of the good samples.
+
 Real workers train every arm on stored pairs; what the arms are and in which order they and the tests are listed must
 not change what is said of them.
 """
@@ -8,6 +11,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
@@ -35,21 +39,26 @@ from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import ArmSpec, NamedPart, PartRef, PipelineSpec, Recipe, SegmentationStudySpec
 from segsmith_shared.storage.objects import ObjectStore
-from tests.fixtures.drawn_version import drawn_version
+from tests.fixtures.drawn_version import NamedPicture, drawn_version, stored_version
 from tests.fixtures.engine_room import EngineRoom
 
 pytestmark = pytest.mark.timeout(1500)
 
-SIDE_PX, TRAINING, SEEDS = 32, 40, 4
-QUICK = {"steps": 90, "side_px": SIDE_PX, "validate_every_steps": 15, "lr": 5e-3}
+SIDE_PX, TRAINING, SAMPLES, SEEDS = 32, 40, 3, 3
+QUICK = {"steps": 60, "side_px": SIDE_PX, "validate_every_steps": 15, "lr": 5e-3}
 ARMS = (
     ArmSpec(name="8 real", real_limit=8),
     ArmSpec(name="32 real", real_limit=32),
-    ArmSpec(name="8 + good", real_limit=8, sets=("Good-1",)),
-    ArmSpec(name="32 + mislabelled", real_limit=32, sets=("Mislabelled-1",)),
-    ArmSpec(name="good alone", real=False, sets=("Good-1",)),
+    ArmSpec(name="8 + good", real_limit=8, sets=("Good-3",)),
+    ArmSpec(name="32 + mislabelled", real_limit=32, sets=("Mislabelled-3",)),
+    ArmSpec(name="good alone", real=False, sets=("Good-3",)),
 )
 RECIPES = (Recipe(name="Good", strategy="full"), Recipe(name="Mislabelled", strategy="full"))
+
+
+def widened(place: int) -> NamedPicture:
+    image, label = draw_pair(0, place, SIDE_PX)
+    return NamedPicture(f"drawn-{place:04}", image, binary_dilation(label, iterations=3).astype(np.uint8))
 
 
 class Study:
@@ -57,7 +66,7 @@ class Study:
 
     def __init__(self, engine: Engine, objects: ObjectStore) -> None:
         self.engine, self.objects = engine, objects
-        self.pairs = PartRef(version_id=drawn_version(engine, objects, TRAINING, SIDE_PX))
+        self.pairs = PartRef(version_id=stored_version(engine, objects, [widened(place) for place in range(TRAINING)]))
         self.validation = PartRef(version_id=drawn_version(engine, objects, 10, SIDE_PX, seed=5))
         self.tests = tuple(
             NamedPart(name=name, pairs=PartRef(version_id=drawn_version(engine, objects, 24, SIDE_PX, seed=seed)))
@@ -93,7 +102,7 @@ class Study:
 
     def _plant(self, session: Session, pipeline_id: UUID, generation_id: UUID, recipe: str) -> None:
         preset = preset_named("tiny-cpu").model_dump(mode="json")
-        preset["sampling"]["samples_per_source"] = 1
+        preset["sampling"]["samples_per_source"] = SAMPLES
         dataset, job = Dataset(name=recipe), Job(pipeline_id=pipeline_id, kind="generate", queue="gpu", name=recipe)
         job.status = JobStatus.SUCCEEDED
         model = Model(
@@ -118,12 +127,16 @@ class Study:
         )
         session.add(generation)
         session.flush()
-        session.add_all(self._sample(generation, job, model, source) for source in pairs_of(session, self.pairs))
+        session.add_all(
+            self._sample(generation, job, model, source, index)
+            for source in pairs_of(session, self.pairs)
+            for index in range(1, SAMPLES + 1)
+        )
         session.flush()
         close_generation_when_done(session, generation_id, job.id)
 
-    def _sample(self, generation: Generation, job: Job, model: Model, source: Pair) -> Sample:
-        image, label = draw_pair(0, 900 + source.position, SIDE_PX)
+    def _sample(self, generation: Generation, job: Job, model: Model, source: Pair, index: int) -> Sample:
+        image, label = draw_pair(0, 900 + 100 * index + source.position, SIDE_PX)
         if generation.recipe == "Mislabelled":
             label = np.roll(label, SIDE_PX // 2, axis=(0, 1)) & ~label
         return Sample(
@@ -131,7 +144,7 @@ class Study:
             job_id=job.id,
             source_pair_id=source.id,
             model_id=model.id,
-            sample_index=1,
+            sample_index=index,
             seed=source.position,
             accepted=True,
             image_digest=self.objects.put_bytes(png_bytes(image)),
@@ -199,9 +212,9 @@ def test_the_report_says_which_arm_is_better_and_which_is_worse_in_either_order(
         assert {name: arm.training_pairs for name, arm in arms.items()} == {
             "8 real": 8,
             "32 real": 32,
-            "8 + good": 16,
-            "32 + mislabelled": 64,
-            "good alone": TRAINING,
+            "8 + good": 8 + 3 * 8,
+            "32 + mislabelled": 32 + 3 * 32,
+            "good alone": 3 * TRAINING,
         }
         assert facts.validation is not None
         assert facts.validation.n == 10

@@ -23,6 +23,7 @@ from segsmith.command.tables import (
 )
 from segsmith.values import Evaluation, Generation, Judgement, Pipeline, SegmentationRun
 from segsmith_shared.pairs.archives import extract_archive
+from segsmith_shared.plans.synthetic_sets import sample_set_name
 
 REPORT = "report.html"
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -135,7 +136,7 @@ def _take_sets(here: Invocation, generation: Generation, output: Path) -> dict[s
     """Each set as a folder of images and masks."""
     taken = {}
     for number, version_id in sorted(generation.version_ids.items()):
-        name = f"{generation.recipe}-{number}"
+        name = sample_set_name(generation.recipe, int(number))
         archive = here.client.versions.download(version_id, output / "sets" / f"{name}.zip")
         here.note(f"Set {name}: {size(archive.stat().st_size)}")
         extract_archive(archive, output / "sets" / name)
