@@ -9,12 +9,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segsmith_shared.pairs.pair import IGNORE, IGNORE_LEVEL, BoolArray, ByteArray, Pair
 
-Label = TypeVar("Label", BoolArray, ByteArray)
-"""A label as lesion or not, or as a class map: both are resized alike."""
+Label = TypeVar("Label", BoolArray, ByteArray, NDArray[np.int32])
+"""A label as lesion or not, as a class map, or as numbered lesions: all are resized alike."""
 
 
 class Geometry(StrEnum):
@@ -100,7 +101,7 @@ def image_to_square(image: ByteArray, placement: Placement) -> ByteArray:
 
 
 def label_to_square(label: Label, placement: Placement) -> Label:
-    """A label bool or uint8 (H, W) as the model sees it, (side, side) of the same kind.
+    """A label bool, uint8 or int32 (H, W) as the model sees it, (side, side) of the same kind.
 
     By nearest neighbour, so that it grows neither a soft edge nor a class between two others.
     """

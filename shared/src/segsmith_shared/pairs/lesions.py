@@ -1,10 +1,9 @@
 """Lesions as things, not pixels: connected parts of a label."""
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from segsmith_shared.pairs.geometry import Geometry, Placement, place
+from segsmith_shared.pairs.geometry import Geometry, label_to_square, place
 from segsmith_shared.pairs.pair import IGNORE, BoolArray, ByteArray
 
 # Thresholding a JPEG label leaves specks of some pixels. On the 348 pairs of the paper any bound from 5 to 50 px
@@ -55,19 +54,6 @@ def lesions_that_vanish(label: ByteArray, side_px: int, geometry: Geometry | str
         sizes = np.bincount(parts.ravel())[1:]
         counted = sizes >= min(SPECK_FRACTION * label.size, sizes.max())
         left = np.zeros(len(sizes) + 1, np.bool_)
-        left[np.unique(_sampled(parts, placement))] = True
+        left[np.unique(label_to_square(parts, placement))] = True
         vanished += int((counted & ~left[1:]).sum())
     return vanished
-
-
-def _sampled(parts: NDArray[np.int32], placement: Placement) -> NDArray[np.int32]:
-    """The part at each pixel of the square, as nearest neighbour takes it; 0 in margins."""
-    seen, filled = placement.seen, placement.filled
-    columns = seen.left + _nearest(seen.width_px, filled.width_px)
-    rows = seen.top + _nearest(seen.height_px, filled.height_px)
-    return np.asarray(parts[np.ix_(rows, columns)])
-
-
-def _nearest(length_px: int, target_px: int) -> NDArray[np.int64]:
-    """Which of so many pixels each of the target's is taken from, as Pillow does: the one under its middle."""
-    return np.minimum(((np.arange(target_px) + 0.5) * length_px / target_px).astype(np.int64), length_px - 1)

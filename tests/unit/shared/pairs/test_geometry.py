@@ -18,6 +18,7 @@ from segsmith_shared.pairs.geometry import (
     place,
     to_model_arrays,
 )
+from segsmith_shared.pairs.lesions import lesions_that_vanish
 from segsmith_shared.pairs.pair import Pair
 from segsmith_shared.storage.pair_arrays import class_maps_of, labels_of
 
@@ -118,6 +119,17 @@ def test_a_class_map_is_resized_like_each_of_its_classes(
     for number in (1, 2, 3):
         assert np.array_equal(square == number, label_to_square(label == number, placement))
         assert np.array_equal(returned == number, label_from_square(square == number, placement))
+
+
+@settings(deadline=None)
+@given(geometries, sizes, sizes, st.integers(1, 64))
+def test_a_lesion_vanishes_exactly_where_the_square_shows_none_of_it(
+    geometry: Geometry, width_px: int, height_px: int, side_px: int
+) -> None:
+    label = np.zeros((height_px, width_px), np.uint8)
+    label[height_px // 3, width_px // 2] = 1
+    gone = not label_to_square(label, place(geometry, width_px, height_px, side_px)).any()
+    assert lesions_that_vanish(label, side_px, geometry) == gone
 
 
 def test_a_model_sees_one_plane_for_each_class() -> None:
