@@ -34,13 +34,13 @@ from segsmith_shared.database.tables import (
 from segsmith_shared.jobs import plan as job_plan
 from segsmith_shared.jobs.bell import ring
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.png_files import label_png_bytes, png_bytes
 from segsmith_shared.plans.pipeline import plan_pipeline
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import ArmSpec, NamedPart, PartRef, PipelineSpec, Recipe, SegmentationStudySpec
 from segsmith_shared.storage.objects import ObjectStore
 from tests.fixtures.drawn_version import NamedPicture, drawn_version, stored_version
 from tests.fixtures.engine_room import EngineRoom
+from tests.fixtures.planted_samples import planted_sample
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -139,25 +139,7 @@ class Study:
         image, label = draw_pair(0, 900 + 100 * index + source.position, SIDE_PX)
         if generation.recipe == "Mislabelled":
             label = np.roll(label, SIDE_PX // 2, axis=(0, 1)) & ~label
-        return Sample(
-            generation_id=generation.id,
-            job_id=job.id,
-            source_pair_id=source.id,
-            model_id=model.id,
-            sample_index=index,
-            seed=source.position,
-            accepted=True,
-            image_digest=self.objects.put_bytes(png_bytes(image)),
-            label_digest=self.objects.put_bytes(label_png_bytes(label)),
-            region_digest=self.objects.put_bytes(label_png_bytes(label)),
-            thumbnail_digest=source.thumbnail_digest,
-            overlay_digest=source.overlay_digest,
-            source_digest=source.image_digest,
-            source_label_digest=source.label_digest,
-            evaluations=20,
-            lesion_fraction=float(label.mean()),
-            lesion_count=1,
-        )
+        return planted_sample(self.objects, generation.id, job, model, source, image, label, sample_index=index)
 
 
 def reported(room: EngineRoom, objects: ObjectStore, pipeline_id: UUID) -> tuple[Facts, str]:

@@ -33,13 +33,13 @@ from segsmith_shared.database.tables import (
 from segsmith_shared.jobs import states
 from segsmith_shared.jobs.context import StepContext, Stopped, StopReason
 from segsmith_shared.pairs.drawn import draw_pair
-from segsmith_shared.pairs.png_files import label_png_bytes, png_bytes
 from segsmith_shared.plans.pipeline import TooManyToDropFrom
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.plans.specs import EvaluateJobSpec, EvaluationSpec, PartRef
 from segsmith_shared.settings import Settings
 from segsmith_shared.storage.objects import ObjectStore
 from tests.fixtures.drawn_version import drawn_version
+from tests.fixtures.planted_samples import planted_sample
 from tests.unit.evaluator.report.drawn_report import grown
 
 SIDE_PX, SOURCES = 32, 10
@@ -116,25 +116,10 @@ class Made:
         if source.position == TAKEN:
             inside, other = draw_pair(0, TAKEN_FROM, SIDE_PX)
             region = grown(other, 2)
-        return Sample(
-            generation_id=self.generation_id,
-            job_id=job.id,
-            source_pair_id=source.id,
-            model_id=model.id,
-            sample_index=1,
-            seed=source.position,
-            accepted=True,
-            image_digest=self.objects.put_bytes(png_bytes(np.where(region[..., None], inside, image))),
-            label_digest=source.label_digest,
-            region_digest=self.objects.put_bytes(label_png_bytes(region)),
-            thumbnail_digest=source.thumbnail_digest,
-            overlay_digest=source.overlay_digest,
-            source_digest=source.image_digest,
-            source_label_digest=source.label_digest,
-            evaluations=20,
-            lesion_fraction=float(label.mean()),
-            lesion_count=1,
-        )
+        drawn = np.where(region[..., None], inside, image)
+        sample = planted_sample(self.objects, self.generation_id, job, model, source, drawn, label, region)
+        sample.label_digest = source.label_digest  # of two classes a label is stored as a map of them
+        return sample
 
 
 @pytest.fixture

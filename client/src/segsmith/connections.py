@@ -34,7 +34,7 @@ class EnvironmentProxy:
 def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> EnvironmentProxy | None:
     """The proxy for `url` by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (lower case goes before upper).
 
-    None for this machine's own addresses, whatever the variables say: their key must not leave it.
+    None for this machine's own addresses in any case: their key must not leave it.
     """
     given = os.environ if environment is None else environment
     target = httpx.URL(url)

@@ -22,8 +22,8 @@ class Transport:
     """One server's address, key and connections.
 
     `patience_seconds` is how long a request is repeated while the server is away or busy; what cannot help, such as a
-    name that nobody has, is not repeated before the server has answered for the first time. Used by several threads.
-    Raises WrongAddress, WrongApiKey, ProxyUnusable, CertificatesUnusable.
+    host name that does not resolve, is not repeated before the server has answered for the first time. Used by several
+    threads. Raises WrongAddress, WrongApiKey, ProxyUnusable, CertificatesUnusable.
     """
 
     def __init__(

@@ -356,7 +356,7 @@ class _Check:
     ) -> None:
         """How every label file is read, from what all of them show. Raises WrongClasses.
 
-        Only labels that nobody said how to read are looked at for it.
+        Only labels without a given rule are looked at for it.
         """
         if self.classes:
             return

@@ -42,7 +42,7 @@ def with_procedure(spec: PipelineSpec) -> PipelineSpec:
 def differences(spec: PipelineSpec, presets: Mapping[str, Preset], import_procedure: str | None) -> list[str]:
     """What a run of `procedure: authors` does otherwise than the authors' code, field by field; nothing for others.
 
-    `presets` are those of the recipes; `import_procedure` is how labels were read at import, None where nobody knows.
+    `presets` are those of the recipes; `import_procedure` is how labels were read at import, None if unknown.
     """
     if spec.procedure != "authors":
         return []

@@ -164,7 +164,7 @@ def verdict(study: SegmentationFacts, test: str) -> str:
     if not differences:
         return ""
     if any(d.estimate.n < 2 for d in differences):
-        return f"With one seed no difference between arms can be told from chance on {test}."
+        return f"With one seed no difference between arms on {test} is distinguishable from chance."
     shown = [d for d in differences if d.estimate.excludes_zero]
     if not shown:
         return (
@@ -279,7 +279,7 @@ def _overall(study: SegmentationFacts) -> str:
     if not differences:
         return ""
     if any(d.estimate.n < 2 for d in differences):
-        return "With one seed no difference between arms can be told from chance."
+        return "With one seed no difference between arms is distinguishable from chance."
     shown = [
         f"“{d.arm}” {signed(d.estimate.value)} against “{d.reference}” on {d.test}"
         for d in differences

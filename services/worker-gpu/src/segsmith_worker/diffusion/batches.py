@@ -76,9 +76,9 @@ class TrainingPairs:
         generators = [generator_for(self.seed, "train-noise", at) for at in positions]
         noise = torch.stack([torch.randn(chosen.shape[1:], generator=g) for g in generators])
         time = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
-        told, given = self._told(positions), self._label_given(positions)
+        clusters, given = self._told(positions), self._label_given(positions)
         unknown = unknown_of(chosen)[:, None]
-        return DrawnBatch(chosen, region, noise, time, told, given, unknown if unknown.any() else None)
+        return DrawnBatch(chosen, region, noise, time, clusters, given, unknown if unknown.any() else None)
 
     def _label_given(self, positions: range) -> Tensor | None:
         if not self.spec.label_given_share:

@@ -6,6 +6,7 @@ sample changes no other pair's turn.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,11 @@ class SegmentationData:
     draws: tuple[Draw, ...]
     validation_images: Images
     validation_labels: Labels
+
+    @cached_property
+    def slots(self) -> NDArray[np.int64]:
+        """The slot of every draw, (len(draws),)."""
+        return np.array([draw.slot for draw in self.draws], np.int64)
 
 
 def prepare_arm(

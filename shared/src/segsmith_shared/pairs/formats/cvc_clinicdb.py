@@ -12,7 +12,7 @@ _FOLDERS = {"original", "ground truth"}
 
 
 class CvcClinicDb:
-    """Told by its two folders. Of frames in both PNG/ and TIF/ PNG/ is read; `metadata.csv` tells the sequences."""
+    """Recognised by its two folders. Of frames in PNG/ and TIF/, PNG/ is read; `metadata.csv` has sequences."""
 
     name = "CVC-ClinicDB"
 

@@ -58,7 +58,7 @@ class FolderListing:
 def find_files(root: Path, *, follow_links: bool = True) -> FolderListing:
     """Every regular file below `root`; hidden files and what desktops leave behind are not looked at.
 
-    Links to files and to folders are followed, as people do build folders of links, but not round in circles (told by
+    Links to files and to folders are followed, as people do build folders of links, but not in circles (compared by
     device and inode) and to at most `MOST_LINKED_FOLDERS` folders. Without `follow_links`, for files from elsewhere,
     every link is a finding. What cannot be read is a finding too, never an error.
     """

@@ -12,7 +12,7 @@ from segsmith_shared.pairs.formats.words import Part
 
 
 class InstanceMasks:
-    """Told by folders called like the image whose labels they hold, or hold beside it. The labels are united."""
+    """Recognised by folders called like the image whose labels they hold, or hold beside it. The labels are united."""
 
     name = "a folder of labels for each image"
 

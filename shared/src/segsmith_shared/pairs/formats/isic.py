@@ -12,7 +12,7 @@ _LABEL_STEM = re.compile(r"(?P<stem>isic_\d+(?:_downsampled)?)_segmentation", re
 
 
 class Isic:
-    """Told by the folders' names. Attribute masks and superpixels of its other tasks are left alone."""
+    """Recognised by the folders' names. Attribute masks and superpixels of its other tasks are left alone."""
 
     name = "ISIC"
 

@@ -11,7 +11,7 @@ _IDENTIFIER = re.compile(r"c[jk][a-z0-9]{23}")
 
 
 class KvasirSeg:
-    """Told by the names: 25 characters beginning with cj or ck, as the labelling tool of its authors gave them."""
+    """Recognised by the names: 25 characters beginning with cj or ck, given by its authors' labelling tool."""
 
     name = "Kvasir-SEG"
 

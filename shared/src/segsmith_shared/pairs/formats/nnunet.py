@@ -19,7 +19,7 @@ Case = tuple[tuple[str, ...], str]
 
 
 class NnUNet:
-    """Told by imagesTr/ and labelsTr/. A case of several channels is refused: a picture here has one file."""
+    """Recognised by imagesTr/ and labelsTr/. A case of several channels is refused: a picture here has one file."""
 
     name = "nnU-Net"
 

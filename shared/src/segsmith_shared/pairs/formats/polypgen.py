@@ -21,7 +21,7 @@ _SEQUENCE = re.compile(r"seq\d+(?:_neg)?")
 
 
 class PolypGen:
-    """Told by folders data_C1 … data_C6 or sequenceData/. Frames of one sequence stay together in every split."""
+    """Recognised by folders data_C1 … data_C6 or sequenceData/. Frames of one sequence stay together in every split."""
 
     name = "PolypGen"
 

@@ -19,7 +19,7 @@ _DRIVE_WORD = re.compile(r"(?P<stem>.+?)_(?:training|test|manual[12])")
 
 
 class RetinalVessels:
-    """Told by 1st_manual/, manual1/ or by names that end in _1stHO. The second observer's labels are left alone."""
+    """Recognised by 1st_manual/, manual1/ or names ending in _1stHO. The second observer's labels are left alone."""
 
     name = "retinal vessels (DRIVE, HRF, CHASE)"
 
