@@ -22,7 +22,7 @@ DISTRIBUTIONS := shared services/api services/worker-gpu services/evaluator clie
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 SOURCES := $(DISTRIBUTIONS:%=%/src)
 
-.PHONY: help install demo up images compose-env smoke test check format test-chaos test-e2e test-gpu test-compose bench bench-gpu bench-scale \
+.PHONY: help install demo up images compose-env smoke test check format test-chaos test-e2e test-gpu test-compose test-mutants bench bench-gpu bench-scale \
     requirements clean clean-all
 
 help:  ## list these commands
@@ -79,6 +79,9 @@ test-compose: install  ## restart, kill and take down a real compose stack, and 
 test-gpu: install  ## what needs a CUDA device
 	@$(PYTEST) -m gpu tests/gpu
 
+test-mutants: install  ## put small faults into the modules that figures come from; tests must notice 85 % (ONLY=loss,kid; long)
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m benchmarks.mutation $(if $(ONLY),--only $(ONLY)) --output mutation.json
+
 bench: install  ## ratios against named baselines, also written to bench.json (ONLY=engine,importing)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) --output bench.json
 
@@ -96,7 +99,7 @@ requirements: install  ## pin requirements/*.in again, newest versions with hash
 
 clean:  ## remove caches and built files
 	@find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json bench-gpu.json bench-scale
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json bench-gpu.json bench-scale mutation.json
 
 clean-all: clean  ## also remove .venv and what the demo left; the data of `make up` stays
 	@rm -rf $(VENV) $(DEMO)
