@@ -18,11 +18,15 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Small networks gain nothing from more threads, and the tests run several processes at once.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
 
+# Tests that start processes wait much: three at a time keep two cores busy. Files with long tests stand first.
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+SUITES := tests/integration tests/api tests/hostile tests/unit
+
 DISTRIBUTIONS := shared services/api services/worker-gpu services/evaluator client
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 SOURCES := $(DISTRIBUTIONS:%=%/src)
 
-.PHONY: help install demo up images compose-env smoke test check format test-chaos test-e2e test-gpu test-compose test-mutants bench bench-gpu bench-scale \
+.PHONY: help install demo up images compose-env smoke test test-slow check format test-chaos test-e2e test-gpu test-compose test-mutants bench bench-gpu bench-scale \
     requirements clean clean-all
 
 help:  ## list these commands
@@ -55,7 +59,10 @@ smoke: install  ## the whole job on a running stack, through its API alone (SEGS
 	    $(PYTEST) tests/smoke
 
 test: check  ## everything that must hold before a change is merged (up to 15 minutes)
-	@$(TEST_ENVIRONMENT) $(PYTEST) -n 2 --dist loadfile tests/unit tests/integration tests/api tests/hostile
+	@$(TEST_ENVIRONMENT) $(PYTEST) $(SPREAD) -m "not slow and not gpu" $(SUITES)
+
+test-slow: install  ## the tests of the same folders that take most of a minute each
+	@$(TEST_ENVIRONMENT) $(PYTEST) $(SPREAD) -m slow $(SUITES)
 
 check: install  ## format, lint, types and the walls between the rooms
 	@$(BIN)/ruff format --check .

@@ -24,7 +24,23 @@ from benchmarks.mutation.running import Outcome, TestsNotRun, Trial, run_trials
 from benchmarks.mutation.targets import TARGETS, Target
 
 # What the tests import and takes long; imported before forking, it is paid once.
-PRELOADED = ("torch", "cv2", "scipy.ndimage", "sklearn.metrics", "sqlmodel", "psycopg", "redis", "pytest")
+PRELOADED = (
+    "torch",
+    "torch._dynamo",
+    "torchvision",
+    "cv2",
+    "scipy.stats",
+    "sklearn.metrics",
+    "torchmetrics.image.kid",
+    "cleanfid.fid",
+    "diffusers.schedulers.scheduling_ddpm",
+    "diffusers.models",
+    "sqlmodel",
+    "alembic.autogenerate",
+    "psycopg",
+    "redis",
+    "pytest",
+)
 _ROOT = Path(__file__).parents[2]
 _SHORTEST_TIMEOUT_S = 20.0
 _SAVE_EVERY = 20

@@ -98,15 +98,16 @@ def _is_droppable(node: Node) -> bool:
 
 
 def mutants_of(source: str) -> list[Mutant]:
-    """Every mutant of the chosen operators, but for those that change a type only."""
+    """Every mutant of the chosen operators, but for those that change a type or a decorator only."""
     provider = OperatorProvider()
     operators = {name: provider[name]() for name in CHOSEN} | {"DropStatement": DropStatement()}
-    types = _type_expressions(source)
+    declarations = _declarations(source)
     return [
         mutant
         for name, operator in operators.items()
         for number, position in enumerate(_positions(source, operator))
-        if not any(start <= position < end for start, end in types)
+        if not any(start <= position < end for start, end in declarations)
+        and not _is_keyword_marker(source, position)
         and (mutant := _mutant(source, name, operator, number)) is not None
     ]
 
@@ -123,6 +124,12 @@ def _positions(source: str, operator: Operator) -> list[Position]:
     return [start for node in ast_nodes(get_ast(source)) for start, _ in operator.mutation_positions(node)]
 
 
+def _is_keyword_marker(source: str, position: Position) -> bool:
+    """Whether the `*` here stands before keyword-only parameters, which cosmic-ray takes for a product."""
+    node = get_ast(source).get_leaf_for_position(position)
+    return node.value == "*" and node.parent.type == "parameters"
+
+
 def _mutant(source: str, name: str, operator: Operator, number: int) -> Mutant | None:
     changed = mutate_code(source, operator, number)
     if changed is None or changed == source:
@@ -137,15 +144,17 @@ def _mutant(source: str, name: str, operator: Operator, number: int) -> Mutant |
     return None
 
 
-def _type_expressions(source: str) -> list[tuple[Position, Position]]:
-    """Where annotations and aliases of types stand, from and to (line, column)."""
+def _declarations(source: str) -> list[tuple[Position, Position]]:
+    """Where annotations, aliases of types and decorators stand, from and to (line, column)."""
     tree = ast.parse(source)
     found: list[ast.expr | None] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign):
             found.append(node.annotation)
         elif isinstance(node, ast.FunctionDef):
-            found.append(node.returns)
+            found += [node.returns, *node.decorator_list]
+        elif isinstance(node, ast.ClassDef):
+            found += node.decorator_list
     found += [
         node.value
         for node in tree.body

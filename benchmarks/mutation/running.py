@@ -121,7 +121,8 @@ def _be_child(trial: Trial, log: Path) -> NoReturn:
         sys.meta_path.insert(0, _Replaced(trial.module, trial.source))
         import pytest
 
-        code = int(pytest.main(["-p", "no:cacheprovider", "-q", "-x", "--tb=line", *trial.tests]))
+        preloaded = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        code = int(pytest.main(["-p", "no:cacheprovider", "-q", "-x", "--tb=line", *preloaded, *trial.tests]))
     except BaseException:  # noqa: BLE001  # a forked child never returns into its parent's code
         traceback.print_exc()
     finally:

@@ -43,7 +43,7 @@ TARGETS = {
     "arms": Target(
         "segsmith_worker.segmentation.arms",
         (f"{_WORKER}/segmentation/test_arms.py",),
-        (("row.set_number - 1 if each else 0", "row.set_number - 1"),),
+        (("row.set_number - 1 if each else 0,", "row.set_number - 1,"),),
     ),
     "splits": Target("segsmith_shared.pairs.splits", ("tests/unit/shared/pairs/test_splits.py",)),
     "kid": Target("segsmith_evaluator.metrics.kid", ("tests/unit/evaluator/test_kid.py",)),

@@ -33,6 +33,7 @@ SOURCES = 10
 QUICK = {"steps": 2, "batch": 4, "side_px": 32, "validate_every_steps": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_classes_go_from_stored_labels_into_networks_samples_judges_and_scores(
     room: EngineRoom, engine: Engine, object_store: ObjectStore

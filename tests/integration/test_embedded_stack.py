@@ -55,6 +55,7 @@ def all_gone(pids: dict[str, int]) -> bool:
     return not any(Path(f"/proc/{pid}/exe").exists() for pid in pids.values())
 
 
+@pytest.mark.slow
 def test_a_crashed_service_comes_back_and_a_killed_stack_leaves_no_process(folder: Path) -> None:
     with up(folder) as (process, port, pids):
         assert {"api", "caretaker", "gpu-1", "cpu-1", "postgres", "valkey", "s3"} <= set(pids)

@@ -32,6 +32,7 @@ def trained(room: EngineRoom, engine: Engine, object_store: ObjectStore) -> tupl
     return version_id, training_id
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_samples_do_not_depend_on_workers_shares_or_a_killed_worker(
     room: EngineRoom, trained: tuple[UUID, UUID]

@@ -23,6 +23,7 @@ SOURCES, NEGATIVES = 12, (1, 4, 8)
 QUICK = {"steps": 2, "batch": 4, "side_px": 32, "validate_every_steps": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_lesion_is_drawn_into_pictures_without_one_and_arms_and_tests_count_them(
     room: EngineRoom, engine: Engine, object_store: ObjectStore

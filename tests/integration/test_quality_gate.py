@@ -136,6 +136,7 @@ def assert_each_was_judged_by_one_that_never_saw_its_source(planted: PlantedSet)
         assert judge.parameters["spec"]["steps"] == QUICK_JUDGE["steps"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_judge_that_is_cut_ends_as_the_uncut_one_and_a_cancelled_one_judges_nothing(
     room: EngineRoom, engine: Engine, object_store: ObjectStore

@@ -18,6 +18,7 @@ SOURCES = 8
 SHORT = {"respaced_steps": 8, "skipped_steps": 3, "divergence_until": 2, "batch": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_styled_sets_stand_beside_the_plain_ones_whoever_styles_them(
     room: EngineRoom, engine: Engine, object_store: ObjectStore

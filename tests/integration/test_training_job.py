@@ -15,6 +15,7 @@ from tests.fixtures.trainings import assert_equal_states, submit_training, tiny_
 SLICE_SECONDS = 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_training_killed_at_random_steps_ends_with_the_uncut_runs_weights(
     room: EngineRoom, engine: Engine, object_store: ObjectStore
@@ -50,6 +51,7 @@ def test_a_paused_training_keeps_its_checkpoint_and_goes_on(
     assert room.until_ended(job_id).status == JobStatus.CANCELLED
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_workers_train_two_models_at_the_same_time_and_killing_one_loses_nothing(
     room: EngineRoom, engine: Engine, object_store: ObjectStore

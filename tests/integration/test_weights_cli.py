@@ -53,6 +53,7 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publi
         yield publisher
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_file_is_fetched_kept_exported_and_imported_elsewhere(
     segsmith: Segsmith, room: EngineRoom, publisher: Publisher, tmp_path: Path
@@ -127,6 +128,7 @@ def test_every_error_is_one_line_that_says_what_to_do(
     assert words in said.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_checkpoint_of_the_authors_is_imported_and_draws(
     segsmith: Segsmith, room: EngineRoom, tmp_path: Path

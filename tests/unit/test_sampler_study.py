@@ -20,6 +20,8 @@ from segsmith_shared.plans.presets import Preset
 from segsmith_worker.diffusion.training import TrainingState
 from tests.fixtures.small_trainings import AWARE, PAPER
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Study:

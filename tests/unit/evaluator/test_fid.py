@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from segsmith_evaluator.metrics.fid import fid, fid_figure, fid_figure_of_all, fid_of_moments, rank_note
 from segsmith_evaluator.metrics.moments import Moments
+from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.vision.features import Interrupted
 
 Features = NDArray[np.float64]
@@ -89,9 +90,61 @@ def test_the_interval_covers_the_mean_distance_at_this_n_about_as_often_as_it_sa
     assert covered >= 50
 
 
+def test_the_interval_is_that_of_redrawn_sets_moved_to_the_estimate() -> None:
+    first, second = gaussian(12, 4, 1), gaussian(9, 4, 2, 2.0)
+    drawn = []
+    for sample in range(40):
+        rng = numpy_generator_for(5, "fid-bootstrap", sample)
+        drawn.append(fid(first[rng.integers(12, size=12)], second[rng.integers(9, size=9)]))
+    figure = fid_figure(first, second, seed=5, samples=40)
+    bias = np.mean(drawn) - fid(first, second)
+    assert (figure.low, figure.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975]) - bias), rel=1e-9)
+    assert figure.detail["bootstrap_bias"] == pytest.approx(bias, rel=1e-9)
+
+
+def test_no_interval_reaches_below_zero() -> None:
+    figure = fid_figure(gaussian(8, 4, 1), gaussian(8, 4, 1), seed=0, samples=20)
+    assert figure.low == 0.0
+    assert figure.value == pytest.approx(0, abs=1e-9)
+
+
+def test_draws_are_counted_one_by_one() -> None:
+    told: list[tuple[int, int]] = []
+    fid_figure(gaussian(6, 2, 1), gaussian(6, 2, 2), seed=0, samples=3, on_step=lambda *step: told.append(step))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_no_interval_is_made_up_without_samples() -> None:
     figure = fid_figure(gaussian(10, 4, 1), gaussian(12, 4, 2), seed=0, samples=0)
     assert (figure.low, figure.high, figure.n) == (None, None, 10)
+    assert figure.detail == {"n_first": 10, "n_second": 12, "dimension": 4, "bootstrap_samples": 0}
+    whole = fid_figure_of_all(figure, Moments.of(gaussian(30, 4, 1)), Moments.of(gaussian(20, 4, 2)))
+    assert (whole.low, whole.high, whole.n) == (None, None, 20)
+
+
+def test_two_images_are_enough_and_one_too_few() -> None:
+    one, two = gaussian(1, 3, 1), gaussian(2, 3, 1)
+    assert fid(two, gaussian(2, 3, 2)) > 0
+    assert fid_of_moments(Moments.of(two), Moments.of(gaussian(2, 3, 2))) > 0
+    with pytest.raises(ValueError, match="two images"):
+        fid(one, two)
+    with pytest.raises(ValueError, match="two images"):
+        fid_of_moments(Moments.of(two), Moments.of(one))
+
+
+@pytest.mark.parametrize("count", [2, 5, 6, 7, 40])
+def test_both_ways_agree_around_the_number_of_dimensions(count: int) -> None:
+    """Of 5 dimensions, so that the covariance lacks rank, has it just so, and has it."""
+    first, second = gaussian(count, 5, 1), gaussian(count, 5, 2, 0.5)
+    assert fid(first, second) == pytest.approx(fid_of_moments(Moments.of(first), Moments.of(second)), rel=1e-7)
+
+
+def test_features_that_lie_in_a_plane_give_the_distance_within_it() -> None:
+    first, second = gaussian(40, 2, 1), gaussian(40, 2, 2, 0.5)
+    flat = [np.concatenate([each, np.zeros((40, 30))], axis=1) for each in (first, second)]
+    by_moments = fid_of_moments(Moments.of(flat[0]), Moments.of(flat[1]))
+    assert by_moments == pytest.approx(fid(first, second), rel=1e-7)
+    assert fid(*flat) == pytest.approx(fid(first, second), rel=1e-7)
 
 
 def test_a_caller_can_stop_between_draws() -> None:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from torchmetrics.image.kid import KernelInceptionDistance, poly_mmd
 
 from segsmith_evaluator.metrics.kid import kid, kid_figure
+from segsmith_shared.randomness import numpy_generator_for
+from segsmith_shared.vision.features import Interrupted
 
 Features = NDArray[np.float64]
 
@@ -71,6 +73,41 @@ def test_the_figure_repeats_with_its_seed_and_says_how_it_was_measured() -> None
     assert figure.detail["subset_mean"] == pytest.approx(figure.value, abs=3 * float(figure.detail["standard_error"]))
 
 
-def test_three_images_are_too_few() -> None:
+def test_every_subset_is_drawn_from_both_sets_and_compared_by_the_same_formula() -> None:
+    first, second = features(30, 1), features(21, 2, 0.3)
+    figure = kid_figure(first, second, seed=9, subsets=1)
+    rng = numpy_generator_for(9, "kid-subset", 0)
+    rows, columns = rng.choice(30, 10, replace=False), rng.choice(21, 10, replace=False)
+    assert figure.detail["subset_mean"] == pytest.approx(kid(first[rows], second[columns]), rel=1e-9)
+    assert figure.detail["subset_deviation"] == 0.0  # of one subset there is none
+    error = abs(float(figure.detail["subset_mean"]) - figure.value) * np.sqrt(10 / 11)
+    assert figure.detail["standard_error"] == pytest.approx(error, rel=1e-9)
+
+
+def test_the_interval_is_the_normal_one_of_95_percent() -> None:
+    figure = kid_figure(features(30, 1), features(20, 2, 0.3), seed=1, subsets=5)
+    reach = 1.959964 * float(figure.detail["standard_error"])
+    assert (figure.low, figure.high) == pytest.approx((figure.value - reach, figure.value + reach), rel=1e-9)
+
+
+def test_two_subsets_have_a_deviation_and_are_counted_one_by_one() -> None:
+    told: list[tuple[int, int]] = []
+    figure = kid_figure(features(9, 1), features(9, 2), seed=1, subsets=2, on_step=lambda *step: told.append(step))
+    assert told == [(1, 2), (2, 2)]
+    assert float(figure.detail["subset_deviation"]) > 0
+
+
+def test_a_caller_can_stop_between_subsets() -> None:
+    with pytest.raises(Interrupted):
+        kid_figure(features(9, 1), features(9, 2), seed=1, on_step=lambda done, _: done == 3)
+
+
+def test_subsets_hold_1000_images_at_most() -> None:
+    figure = kid_figure(features(2100, 1, dimension=2), features(2100, 2, dimension=2), seed=1, subsets=1)
+    assert figure.detail["subset_images"] == 1000
+
+
+def test_four_images_are_enough_and_three_too_few() -> None:
+    assert kid_figure(features(4, 1), features(4, 2), seed=0, subsets=2).detail["subset_images"] == 2
     with pytest.raises(ValueError, match="4 images"):
         kid_figure(features(3, 1), features(10, 2), seed=0)

@@ -42,6 +42,13 @@ def test_shares_are_met_exactly_where_no_groups_stand_in_the_way() -> None:
     assert {part: len(names) for part, names in division.parts.items()} == {"train": 70, "validation": 10, "test": 20}
 
 
+def test_a_large_group_goes_first_so_that_the_small_ones_even_out_the_shares() -> None:
+    members = [*singles(2), *(Member(f"frame{index}", 1) for index in range(8))]
+    for seed in range(10):
+        division = split_by_fractions(members, {"train": 0.8, "test": 0.2}, seed)
+        assert {part: len(names) for part, names in division.parts.items()} == {"train": 8, "test": 2}
+
+
 def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
     shares = {"train": 0.5, "test": 0.5}
     first, again, other = (split_by_fractions(singles(40), shares, seed).parts for seed in (1, 1, 2))
@@ -70,6 +77,11 @@ def test_a_set_too_small_to_divide_says_what_it_takes_and_how_to_do_without(memb
         assert advice in refused.value.hint
 
 
+def test_of_several_empty_parts_the_first_is_named() -> None:
+    with pytest.raises(SplitNotPossible, match="part 'b' is left empty"):
+        split_by_fractions(singles(1), {"a": 0.4, "b": 0.3, "c": 0.3}, seed=0)
+
+
 @pytest.mark.parametrize("shares", [{}, {"a": 0.5, "b": 0.6}, {"a": 1.5, "b": -0.5}])
 def test_shares_that_are_no_shares_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(SplitNotPossible, match="add up to 1"):
@@ -88,6 +100,10 @@ def test_lists_with_unknown_or_double_names_are_refused_by_name() -> None:
     with pytest.raises(UnknownPairNames, match="'zz'") as caught:
         split_by_names(singles(3), {"train": ["p000", "zz"]})
     assert caught.value.members == {"names": ["zz"]}
+    strange = [f"zz{index:02d}" for index in range(25)]
+    with pytest.raises(UnknownPairNames, match="25 names are unknown, the first is 'zz00'") as caught:
+        split_by_names(singles(3), {"train": [*reversed(strange), "p000"]})
+    assert caught.value.members == {"names": strange[:20]}
     with pytest.raises(PairInTwoParts, match="'p001'"):
         split_by_names(singles(3), {"train": ["p000", "p001"], "test": ["p001"]})
     with pytest.raises(SplitNotPossible, match="'test' lists no pair"):

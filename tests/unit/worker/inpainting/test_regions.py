@@ -1,5 +1,10 @@
 """Regions and labels: what is redrawn, and what a cleaned label may lose."""
 
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -128,6 +133,72 @@ def test_opening_an_empty_label_gives_an_empty_label() -> None:
         assert not opened_label(np.zeros((64, 64), dtype=bool), spec).any()
 
 
+def ragged(side_px: int, radius_px: float) -> BoolArray:
+    """A disc with a ragged edge, on which every size of kernel leaves another label."""
+    noise = np.random.default_rng(3).normal(size=(side_px, side_px))
+    return disc(side_px, radius_px) & ((noise < 1.3) | disc(side_px, 0.6 * radius_px))
+
+
+def cv2_opened(label: BoolArray, kernel_px: int) -> BoolArray:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_px, kernel_px))
+    opened: BoolArray = cv2.morphologyEx(label.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("side_px", "radius_px", "kernel_px"),
+    [
+        (256, 60, 15),  # what the preset wants
+        (256, 27, 13),  # a quarter of the lesion's diameter, the odd number below
+        (256, 15, 7),
+        (128, 60, 7),  # 7.5 scaled
+        (64, 25, 3),  # 3.75 scaled
+        (32, 12, 3),  # 1.9 scaled: the smallest kernel that opens anything
+    ],
+)
+def test_the_kernel_is_the_wanted_one_or_a_quarter_of_the_lesion(side_px: int, radius_px: int, kernel_px: int) -> None:
+    label = ragged(side_px, radius_px)
+    opened = opened_label(label, CORRECTED)
+    assert (opened == cv2_opened(label, kernel_px)).all()
+    assert (opened != label).any()
+    if kernel_px > 3:
+        assert (opened != cv2_opened(label, kernel_px - 2)).any()
+
+
+@pytest.mark.parametrize("side_px", [128, 256])
+def test_the_authors_kernel_is_one_size_whatever_the_lesion(side_px: int) -> None:
+    label = ragged(side_px, side_px / 6)
+    assert (opened_label(label, AUTHORS) == cv2_opened(label, side_px // 16)).all()
+
+
+def test_no_opening_and_one_of_a_pixel_leave_and_clean_the_label() -> None:
+    label = ragged(256, 40)
+    for spec in (AUTHORS, CORRECTED):
+        assert (opened_label(label, spec.model_copy(update={"opening_px": 0})) == label).all()
+    assert (opened_label(label, CORRECTED.model_copy(update={"opening_px": 1})) == cv2_opened(label, 3)).all()
+    assert (opened_label(label, AUTHORS.model_copy(update={"opening_px": 1})) == label).all()
+    assert (opened_label(label, AUTHORS.model_copy(update={"opening_px": 2})) == cv2_opened(label, 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("side_px", "speck_px", "stays"), [(256, 6, False), (256, 7, True), (64, 2, False), (64, 3, True)]
+)
+def test_a_second_lesion_is_a_speck_below_half_the_wanted_kernel(side_px: int, speck_px: int, stays: bool) -> None:
+    """7.5 px at 256; 3 px, the smallest kernel, at 64: the diameter of a disc of its area, here 1.13 times the side."""
+    large = disc(side_px, side_px / 6)
+    second = np.zeros_like(large)
+    second[2 : 2 + speck_px, 2 : 2 + speck_px] = True
+    assert opened_label(large | second, CORRECTED)[second].any() == stays
+
+
+def test_the_largest_lesion_stays_however_small_it_is() -> None:
+    label = np.zeros((256, 256), dtype=bool)
+    label[10:14, 10:14] = label[100:103, 100:103] = True
+    opened = opened_label(label, CORRECTED)
+    assert opened[10:14, 10:14].all()
+    assert opened.sum() == 16
+
+
 def shares(**changed: float) -> TrainingSpec:
     none = {"region_ellipse_share": 0.0, "region_background_share": 0.0, "region_full_share": 0.0}
     return TRAINING.model_copy(update=none | changed)
@@ -147,6 +218,104 @@ def test_covering_ellipses_hold_every_lesion_and_do_not_trace_it() -> None:
     regions = training_regions(np.stack([label] * 30), shares(region_ellipse_share=1.0), seed=1, positions=range(30))
     assert all(region[label].all() for region in regions)
     assert np.std([region.sum() for region in regions]) > 0.1 * label.sum()
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """What the moments of a region say of it: centre (row, column), covariance, area in pixels."""
+
+    centre: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    area_px: float
+
+    @classmethod
+    def of(cls, region: BoolArray) -> "Ellipse":
+        inside = np.argwhere(region).astype(float)
+        return cls(inside.mean(0), np.cov(inside, rowvar=False), len(inside))
+
+    def farthest(self, label: BoolArray) -> float:
+        """The elliptical distance of the label's farthest pixel: 1 on the edge of the region."""
+        away = np.argwhere(label) - self.centre
+        return float(np.sqrt((away @ np.linalg.inv(self.covariance) * away).sum(1).max() / 4))
+
+
+def ellipses(label: BoolArray, count: int) -> list[Ellipse]:
+    stack = np.stack([label] * count)
+    spec = shares(region_ellipse_share=1.0)
+    return [Ellipse.of(region) for region in training_regions(stack, spec, seed=1, positions=range(count))]
+
+
+def test_covering_ellipses_lie_around_the_lesion_and_not_on_its_middle() -> None:
+    found = ellipses(disc(256, 25, 120, 130), 300)
+    offsets = np.array([each.centre for each in found]) - (120, 130)
+    assert np.abs(offsets.mean(0)).max() < 2
+    assert offsets.std(0) == pytest.approx([0.04 * 256] * 2, rel=0.12)
+
+
+def test_covering_ellipses_are_up_to_two_fifths_larger_than_they_need_be() -> None:
+    label = disc(256, 25)
+    reached = np.array([each.farthest(label) for each in ellipses(label, 300)])
+    assert reached.max() == pytest.approx(1 / 1.02, abs=0.015)
+    assert reached.min() == pytest.approx(1 / 1.4, abs=0.015)
+    assert reached.mean() == pytest.approx(math.log(1.4 / 1.02) / 0.38, abs=0.015)
+
+
+def test_covering_ellipses_are_stretched_by_up_to_seven_tenths_in_every_direction() -> None:
+    values, vectors = np.linalg.eigh([each.covariance for each in ellipses(disc(256, 25), 400)])
+    stretch = np.sqrt(values[:, 1] / values[:, 0])
+    assert (stretch.min(), stretch.max()) == pytest.approx((1.0, 1.7), abs=0.03)
+    assert stretch.mean() == pytest.approx(1.35, abs=0.04)
+    angles = np.arctan2(vectors[:, 0, 1], vectors[:, 1, 1])[stretch > 1.1]
+    assert abs(np.exp(2j * angles).mean()) < 0.12
+
+
+def test_without_a_lesion_the_ellipse_lies_anywhere_but_at_the_edge_and_is_mostly_of_the_least_size() -> None:
+    found = ellipses(np.zeros((256, 256), dtype=bool), 300)
+    centres = np.array([each.centre for each in found])
+    assert centres.mean(0) == pytest.approx([128, 128], abs=8)
+    assert centres.std(0) == pytest.approx([256 * math.hypot(0.6 / math.sqrt(12), 0.04)] * 2, rel=0.1)
+    areas = np.array([each.area_px for each in found])
+    least = math.pi * (0.08 * 256) ** 2
+    assert areas.min() > 0.97 * least
+    assert 0.5 < (areas < 1.03 * least).mean() < 0.95
+
+
+def test_regions_come_in_the_shares_that_are_asked_for() -> None:
+    label = np.zeros((128, 128), dtype=bool)
+    label[50:80, 40:75] = True
+    asked = {"region_full_share": 0.3, "region_background_share": 0.2, "region_ellipse_share": 0.15}
+    regions = training_regions(np.stack([label] * 600), shares(**asked), seed=1, positions=range(600))
+
+    def kind(region: BoolArray) -> str:
+        if region.all():
+            return "full"
+        if not (region & label).any():
+            return "background"
+        return "dilated" if len(set(reach_px(label, region))) == 1 else "ellipse"
+
+    counts = Counter(map(kind, regions))
+    expected = {"full": 0.3, "background": 0.2, "ellipse": 0.15, "dilated": 0.35}
+    assert {kind: counts[kind] / 600 for kind in expected} == pytest.approx(expected, abs=0.05)
+
+
+def test_dilated_regions_reach_every_distance_of_their_range_at_any_side() -> None:
+    for side_px in (128, 256):
+        label = disc(side_px, 6)
+        spec = shares(region_dilation_px_low=10, region_dilation_px_high=40)
+        regions = training_regions(np.stack([label] * 300), spec, seed=1, positions=range(300))
+        margins = np.array([reach_px(label, region)[0] for region in regions]) * 256 / side_px
+        assert 8 <= margins.min() <= 11
+        assert 38 <= margins.max() <= 40
+        assert margins.mean() == pytest.approx(24.5, abs=1.5)
+
+
+def test_the_background_region_keeps_its_distance_from_the_lesion() -> None:
+    label = disc(256, 10)
+    spec = shares(region_background_share=1.0, region_dilation_px_low=20, region_dilation_px_high=20)
+    (region,) = training_regions(label[None], spec, seed=1, positions=[0])
+    assert set(reach_px(label, ~region)) == {20}
+    (everything,) = training_regions(np.zeros((1, 64, 64), dtype=bool), spec, seed=1, positions=[0])
+    assert everything.all()
 
 
 def test_background_and_full_shares_are_what_they_say() -> None:

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from segsmith_shared.plans.specs import Policy
-from segsmith_worker.segmentation.arms import Pairs, SegmentationData, TooFewSources, arm_rows, prepare_arm
+from segsmith_shared.randomness import numpy_generator_for
+from segsmith_worker.segmentation.arms import (
+    Pairs,
+    Row,
+    SegmentationData,
+    TooFewSources,
+    arm_rows,
+    draws_of,
+    prepare_arm,
+)
 from segsmith_worker.segmentation.training import row_at
 
 SOURCES = [f"s{number:03}" for number in range(40)]
@@ -149,6 +158,57 @@ def test_append_each_bernoulli_tosses_for_every_sample() -> None:
     counts = sum((samples_per_source(arm("append_each_bernoulli", seed=seed)) for seed in range(20)), Counter[int]())
     assert counts[1] / counts.total() == pytest.approx(0.5, abs=0.06)
     assert counts[2] / counts.total() == pytest.approx(0.25, abs=0.06)
+
+
+def rows_of_sets(sets: int) -> list[Row]:
+    return arm_rows(SOURCES, [SOURCES] * sets, use_real=True, limit=None, seed=0)
+
+
+@pytest.mark.parametrize("policy", ["append_bernoulli", "append_each_bernoulli"])
+def test_the_tosses_for_the_first_set_do_not_depend_on_how_many_sets_there_are(policy: Policy) -> None:
+    kept = [draws_of(rows_of_sets(sets), policy, 3, sources=SOURCES, sets=sets)[0] for sets in (1, 2, 3)]
+    first_sets = [[row for row in rows if row.set_number <= 1] for rows in kept]
+    assert first_sets[0] == first_sets[1] == first_sets[2]
+    tosses = numpy_generator_for(3, "segmentation-append").random(len(SOURCES))
+    heads = [source for source, toss in zip(SOURCES, tosses, strict=True) if toss < 0.5]
+    assert [row.source for row in first_sets[0] if row.set_number == 1] == heads
+
+
+def test_samples_of_one_source_are_tossed_for_apart_in_each_set() -> None:
+    rows, _ = draws_of(rows_of_sets(2), "append_each_bernoulli", 3, sources=SOURCES, sets=2)
+    of_set = [{row.source for row in rows if row.set_number == number} for number in (1, 2)]
+    assert of_set[0] != of_set[1]
+    assert of_set[0] & of_set[1]
+
+
+def test_every_pair_of_a_pool_has_the_slot_of_its_set_and_source_and_is_drawn_for_sure() -> None:
+    _, draws = draws_of(rows_of_sets(2), "pool", 0, sources=SOURCES, sets=2)
+    assert [draw.slot for draw in draws] == list(range(120))
+    assert all(draw.weights == (1.0,) and len(draw.rows) == 1 for draw in draws)
+
+
+@pytest.mark.parametrize(
+    ("policy", "weights"),
+    [("replace_on_access", (0.25, 0.25, 0.25, 0.25)), ("uniform_ij", (0.25, 0.25, 0.25, 0.25))],
+)
+def test_the_weights_of_a_source_sum_to_one_whatever_it_has(policy: Policy, weights: tuple[float, ...]) -> None:
+    rows = [Row("a", 0, 0), Row("a", 0, 1), Row("a", 1, 0), Row("a", 2, 0), Row("b", 0, 2), Row("c", 1, 1)]
+    _, draws = draws_of(rows, policy, 0, sources="abc", sets=2)
+    assert [draw.weights for draw in draws] == [weights, (1.0,), (1.0,)]
+
+
+def test_replacing_shares_one_half_among_the_samples_and_leaves_the_other_to_the_real_pair() -> None:
+    rows = [Row("a", 0, 0), *(Row("a", number, 0) for number in range(1, 6))]
+    _, (draw,) = draws_of(rows, "replace_on_access", 0, sources="a", sets=5)
+    assert draw.weights == pytest.approx((0.5, 0.1, 0.1, 0.1, 0.1, 0.1))
+
+
+def test_pairs_with_a_name_or_a_label_missing_are_refused() -> None:
+    whole = pairs(["a", "b"], 0)
+    with pytest.raises(ValueError, match="equally long"):
+        Pairs(whole.images, whole.labels, ["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="equally long"):
+        Pairs(whole.images, whole.labels[:1], ["a", "b"], ["a", "b"])
 
 
 def test_the_manifest_names_what_trained_and_what_validated() -> None:

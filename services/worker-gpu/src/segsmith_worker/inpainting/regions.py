@@ -76,9 +76,9 @@ def opened_label(label_mask: BoolArray, spec: Opening) -> BoolArray:
     with a kernel of at most a quarter of its own equivalent diameter, so that a small lesion beside a large one is
     cleaned and not erased. Specks of less than half the wanted kernel across are dropped, except the largest lesion.
     """
-    wanted_px = scaled_px(spec.opening_px, label_mask.shape[-1])
     if spec.opening_px == 0:
         return label_mask
+    wanted_px = scaled_px(spec.opening_px, len(label_mask))
     if spec.opening_kernel == "even":
         return _opened(label_mask, round(wanted_px))
     return _opened_lesion_by_lesion(label_mask, wanted_px)
@@ -126,7 +126,7 @@ def training_regions(label_masks: BoolArray, spec: TrainingSpec, seed: int, posi
 
 def _training_region(label_mask: BoolArray, spec: TrainingSpec, rng: np.random.Generator) -> BoolArray:
     kind = rng.random()
-    side_px = label_mask.shape[-1]
+    side_px = len(label_mask)
     distance_px = scaled_px(rng.uniform(spec.region_dilation_px_low, spec.region_dilation_px_high), side_px)
     if kind < spec.region_full_share:
         return np.ones_like(label_mask)
@@ -149,7 +149,7 @@ def _within(label_mask: BoolArray, distance_px: float) -> BoolArray:
 
 def _covering_ellipse(label_mask: BoolArray, rng: np.random.Generator) -> BoolArray:
     """A random ellipse that holds every lesion pixel, or lies anywhere if there is none."""
-    side_px = label_mask.shape[-1]
+    side_px = len(label_mask)
     rows, columns = np.nonzero(label_mask) if label_mask.any() else rng.uniform(0.2, 0.8, size=(2, 1)) * side_px
     centre = np.array([rows.mean(), columns.mean()]) + rng.normal(0, 0.04 * side_px, size=2)
     angle, stretch = rng.uniform(0, math.pi), math.sqrt(rng.uniform(1, 1.7))

@@ -165,12 +165,14 @@ def _tossed(rows: Sequence[Row], policy: Policy, seed: int, rank: dict[str, int]
     """The real rows and the synthetic ones that the tosses keep: one toss per source, or per source and set."""
     if policy not in ("append_bernoulli", "append_each_bernoulli"):
         return list(rows)
-    tosses = numpy_generator_for(seed, "segmentation-append").random((len(rank), max(1, sets)))
+    # one line of tosses per set, so that what is tossed for the first sets does not depend on how many there are
+    tosses = numpy_generator_for(seed, "segmentation-append").random((sets, len(rank)))
     each = policy == "append_each_bernoulli"
 
     def kept(row: Row) -> bool:
-        toss = tosses[rank[row.source], row.set_number - 1 if each else 0]
-        return row.set_number == 0 or bool(toss < SYNTHETIC_SHARE)
+        if row.set_number == 0:
+            return True
+        return bool(tosses[row.set_number - 1 if each else 0, rank[row.source]] < SYNTHETIC_SHARE)
 
     return [row for row in rows if kept(row)]
 
