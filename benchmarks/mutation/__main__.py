@@ -87,6 +87,8 @@ def main() -> int:
             results = _tried(name, TARGETS[name], results, arguments.output, arguments.jobs, arguments.again)
     except TestsNotRun as problem:
         sys.exit(f"segsmith: {problem}")
+    except KeyboardInterrupt:
+        sys.exit(f"segsmith: stopped; what is done stands in {arguments.output} and is not done again")
     found = [each for each in results if each.target in chosen]
     print("\n".join(_table(found)))
     return 0 if _is_enough(found, arguments.at_least) else 1

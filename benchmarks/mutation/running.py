@@ -19,6 +19,7 @@ Outcome = Literal["killed", "survived", "timed out"]
 
 _GRACE_SECONDS = 20.0
 _POLL_SECONDS = 0.02
+_ARGUMENTS = ("-p", "pytest_timeout", "-p", "no:cacheprovider", "-q", "-x", "--tb=line")
 _USAGE_ERRORS = (4, 5)  # pytest: wrong arguments, no test collected
 
 
@@ -121,8 +122,8 @@ def _be_child(trial: Trial, log: Path) -> NoReturn:
         sys.meta_path.insert(0, _Replaced(trial.module, trial.source))
         import pytest
 
-        preloaded = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        code = int(pytest.main(["-p", "no:cacheprovider", "-q", "-x", "--tb=line", *preloaded, *trial.tests]))
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # importing all that are installed takes most of a trial
+        code = int(pytest.main([*_ARGUMENTS, *trial.tests]))
     except BaseException:  # noqa: BLE001  # a forked child never returns into its parent's code
         traceback.print_exc()
     finally:

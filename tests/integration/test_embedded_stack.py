@@ -67,6 +67,7 @@ def test_a_crashed_service_comes_back_and_a_killed_stack_leaves_no_process(folde
         eventually(lambda: not api_answers(port) and all_gone(pids) and processes_in(folder) == [])
 
 
+@pytest.mark.slow
 def test_a_command_beside_the_stack_gets_url_and_key_and_its_exit_code_counts(folder: Path) -> None:
     ended = subprocess.run(
         [*COMMAND, str(folder), "exec", "--", sys.executable, "-c", ASK_AND_EXIT_WITH_7], check=False

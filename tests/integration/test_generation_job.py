@@ -83,6 +83,7 @@ def test_accepted_samples_become_one_set_whose_background_is_the_sources(
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_one_network_that_is_told_the_clusters_draws_for_all_of_them_to_labels_of_other_pairs(
     room: EngineRoom, engine: Engine, object_store: ObjectStore
 ) -> None:

@@ -292,6 +292,7 @@ def until_in_the_middle(imports: Imports, job_id: UUID) -> None:
     assert imports.room.job(job_id).status == JobStatus.RUNNING
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_importing_costs_a_repetition_and_nothing_else(imports: Imports, tmp_path: Path) -> None:
     names = draw_slow_folder(tmp_path / "set")
     imports.room.caretaker()

@@ -84,6 +84,7 @@ def findings_of(planted: PlantedSet) -> Judgement:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_workers_judge_a_set_and_the_gate_drops_what_was_planted(
     room: EngineRoom, engine: Engine, object_store: ObjectStore
 ) -> None:

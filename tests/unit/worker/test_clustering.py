@@ -55,6 +55,7 @@ def test_the_silhouette_is_highest_at_the_true_number_of_groups() -> None:
     assert max(silhouettes, key=lambda count: silhouettes[count]) == 4
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_gives_the_same_clusters() -> None:
     program = """
 import sys, numpy as np

@@ -34,5 +34,6 @@ def pages_cleared(how: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other C libraries")
+@pytest.mark.slow
 def test_a_pass_gets_the_same_memory_as_the_last_one() -> None:
     assert pages_cleared("kept") * 4 < pages_cleared("left alone")

@@ -56,6 +56,7 @@ def losses(reports: Sequence[StepReport]) -> list[float]:
     return [report.loss for report in reports]
 
 
+@pytest.mark.slow
 def test_two_processes_lose_as_one_does_also_when_cut_and_resumed_by_one_or_two(pairs: Tensor) -> None:
     """Five images a step, in passes of two: shares and passes are of unequal size."""
     preset = AWARE.with_overrides({"training": {"batch": 5, "micro_batch": 2, "images_total": 60}})

@@ -33,6 +33,7 @@ def trained(pairs: Tensor, execution: Execution) -> tuple[TrainingState, list[St
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 @pytest.mark.filterwarnings("default")  # torch's own, while it compiles
+@pytest.mark.slow
 def test_a_compiled_training_has_the_losses_of_an_uncompiled_one(pairs: Tensor) -> None:
     said: list[str] = []
     _, plain = trained(pairs, Execution())
@@ -43,6 +44,7 @@ def test_a_compiled_training_has_the_losses_of_an_uncompiled_one(pairs: Tensor) 
 
 
 @pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning", "default")
+@pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_is_trained_as_it_is_and_a_person_is_told(
     pairs: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from segsmith_worker.diffusion.loss import (
     mean_inside,
     normal_divergence,
     root_snr_weight,
+    variational_bound,
 )
 from segsmith_worker.diffusion.schedule import linear_schedule, q_sample, v_target, x0_from_v
 from segsmith_worker.randomness import generator_for
@@ -51,6 +52,17 @@ def test_the_hybrid_loss_is_the_squared_error_plus_the_bound_in_bits() -> None:
         bound = _bound(schedule.betas.numpy(), int(level[image]), x0[at].item(), x_t[at].item(), epsilon, ranged)
         expected = (epsilon - noise[at].item()) ** 2 + bound / math.log(2)
         assert abs(ours[at].item() - expected) < 1e-5 * max(1, abs(expected))
+
+
+@pytest.mark.parametrize(("timesteps", "weight"), [(200, 0.2), (1000, 1.0), (4000, 4.0)])
+def test_the_bound_weighs_a_thousandth_of_the_chain_s_length(timesteps: int, weight: float) -> None:
+    schedule = linear_schedule(timesteps)
+    x0, noise = (torch.rand(1, 1, 4, 4, generator=generator_for(2, purpose)) * 2 - 1 for purpose in "ab")
+    level = torch.tensor([timesteps // 2])
+    x_t = q_sample(x0, noise, schedule.alphas_bar[level])
+    ranged = torch.full_like(noise, 0.4)
+    loss = hybrid_loss(torch.cat([noise, ranged], dim=1), x0, x_t, noise, level, schedule)
+    assert torch.allclose(loss, weight * variational_bound(noise, ranged, x0, x_t, level, schedule), rtol=1e-5)
 
 
 def _bound(betas: np.ndarray, t: int, x0: float, x_t: float, epsilon: float, ranged: float) -> float:
@@ -111,6 +123,41 @@ def test_balanced_a_small_lesion_weighs_as_much_as_all_around_it() -> None:
     half = balanced(lesion, counted, 0.5)
     assert half[lesion].sum().item() == pytest.approx(30)
     assert torch.equal(balanced(lesion, counted, 0.0), counted)
+
+
+def test_a_region_of_one_pixel_counts_it_and_one_of_none_counts_nothing() -> None:
+    values = torch.arange(16.0).view(1, 1, 4, 4)
+    region = torch.zeros(1, 1, 4, 4)
+    assert mean_inside(values, region).tolist() == [0]
+    region[..., 2, 3] = 1
+    assert mean_inside(values, region).tolist() == [11]
+
+
+def test_each_image_of_a_batch_is_balanced_by_itself() -> None:
+    lesions = torch.zeros(3, 1, 10, 10, dtype=torch.bool)
+    lesions[0, :, :2], lesions[1, :, 3:8, 3:8], lesions[2, :, 0, :7] = True, True, True
+    counted = torch.ones(3, 1, 10, 10)
+    counted[1, :, :4] = 0
+    together = balanced(lesions, counted, 1.0)
+    alone = [balanced(lesions[place : place + 1], counted[place : place + 1], 1.0) for place in range(3)]
+    assert torch.allclose(together, torch.cat(alone))
+
+
+def test_a_sliver_of_background_around_a_lesion_counts_as_a_twentieth_too() -> None:
+    lesion = torch.ones(1, 1, 20, 20, dtype=torch.bool)
+    lesion[..., 5, 5] = False
+    weights = balanced(lesion, torch.ones(1, 1, 20, 20), 1.0)
+    assert (weights[~lesion] / weights[lesion][0]).item() == pytest.approx(0.95 / 0.05)
+
+
+def test_weights_of_one_pixel_or_none_are_finite() -> None:
+    lesion = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    lesion[0, :, 1, 1] = True
+    counted = torch.zeros(2, 1, 4, 4)
+    counted[0, :, 1, 1] = 1
+    weights = balanced(lesion, counted, 1.0)
+    assert weights[0, 0, 1, 1].item() == pytest.approx(1)
+    assert weights.sum().item() == pytest.approx(1)
 
 
 def test_balanced_weights_have_mean_one_over_what_counts_and_a_few_pixels_do_not_take_over() -> None:
