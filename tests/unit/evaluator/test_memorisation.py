@@ -214,10 +214,13 @@ def test_progress_names_each_stage_and_a_caller_can_stop() -> None:
         check_copies(few, none, few, EXTRACTOR, on_step=lambda stage, *_: stage == "samples, region")
 
 
-@needs_real_data
-@pytest.mark.slow
+slow_and_on_real_data = [*needs_real_data, pytest.mark.slow]
+
+
 class TestRealPolyps:
     """Kvasir at 64 px: the paper's 348 as training pictures, 200 others as pictures that nobody trained on."""
+
+    pytestmark = slow_and_on_real_data
 
     def test_of_polyps_never_trained_on_at_most_five_percent_are_flagged(self) -> None:
         known, new = real_polyps("paper-348.txt"), real_polyps("test-200.txt")
