@@ -37,7 +37,7 @@ TARGETS = {
     ),
     "known_clean": Target(
         "segsmith_worker.inpainting.known_clean",
-        (f"{_WORKER}/inpainting/test_repaint_by_hand.py", f"{_WORKER}/inpainting/test_samplers.py"),
+        (f"{_WORKER}/inpainting/test_known_clean_by_hand.py", f"{_WORKER}/inpainting/test_samplers.py"),
     ),
     "regions": Target("segsmith_worker.inpainting.regions", (f"{_WORKER}/inpainting/test_regions.py",)),
     "arms": Target(

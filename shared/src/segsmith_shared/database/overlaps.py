@@ -3,7 +3,7 @@
 Labels play no part: the same picture under another label is the same picture. Names play none either.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -39,7 +39,8 @@ class Overlap:
 class Comparison:
     """What comparing two lists found.
 
-    `unknown` counts pairs of which only exact copies can be found, `in_groups` those of a near-duplicate group of their
+    `unknown` counts pairs without fingerprints, of which only exact copies can be found and whose import has grouped no
+    mirrored ones, `in_groups` those of a near-duplicate group of their
     own version that the other list has pairs of too: where a list of names divides a version, groups may be torn.
     """
 
@@ -65,14 +66,7 @@ def compare(session: Session, pairs: Sequence[Pair], others: Sequence[Pair]) -> 
             pair, likeness = ours[alike.first], min(alike.likeness, 0.9999)
             found[pair.id] = Overlap(pair, theirs[alike.second], likeness, alike.orientation, alike.is_copy)
     overlaps = [found[pair.id] for pair in pairs if pair.id in found]
-    return Comparison(overlaps, _unknown(pairs, others, looks), _in_groups(pairs, others))
-
-
-def _unknown(pairs: Sequence[Pair], others: Sequence[Pair], looks: Mapping[UUID, Look]) -> int:
-    """Pairs without a look that would have been compared by it: those that face another version."""
-    if len({each.version_id for each in [*pairs, *others]}) < 2:
-        return 0
-    return sum(each.id not in looks for each in [*pairs, *others])
+    return Comparison(overlaps, sum(each.id not in looks for each in [*pairs, *others]), _in_groups(pairs, others))
 
 
 def _in_groups(pairs: Sequence[Pair], others: Sequence[Pair]) -> int:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from sqlmodel import Session, col, select
 
+from segsmith_shared.database.overlaps import compare
 from segsmith_shared.database.pairs import pairs_of
 from segsmith_shared.database.tables import Job, Pair, Split
 from segsmith_shared.pairs.splits import Member, SplitNotPossible, split_by_fractions
@@ -71,7 +72,8 @@ def _divided(stored: Sequence[Pair], seen: set[UUID], spec: PipelineSpec) -> dic
     hint = "Give `validation` pairs of their own, use more pairs, or set `segmentation` to null."
     if not members:
         raise NoValidationPairs(f"The models have been trained on all {len(stored)} pairs.", hint=hint)
-    if len(members) <= wanted and len(members) < len(stored):
+    groups = len({member.name if member.group is None else member.group for member in members})
+    if (len(members) <= wanted or groups == 1) and len(members) < len(stored):
         chosen = {member.name for member in members}
     else:
         share = min(wanted / len(members), 0.9)
@@ -90,9 +92,9 @@ def _divided(stored: Sequence[Pair], seen: set[UUID], spec: PipelineSpec) -> dic
 
 
 def _seen(session: Session, stored: Sequence[Pair], trainings: Iterable[UUID]) -> set[UUID]:
-    """Which of these pairs show a picture that one of these trainings saw, bit by bit."""
-    digests = {pair.image_digest for pair in pairs_trained_on(session, trainings)}
-    return {pair.id for pair in stored if pair.image_digest in digests}
+    """Which of these pairs show a picture that one of these trainings saw, also re-encoded, or much like one."""
+    trained_on = pairs_trained_on(session, trainings)
+    return {overlap.pair.id for overlap in compare(session, stored, trained_on).overlaps} if trained_on else set()
 
 
 def pairs_trained_on(session: Session, trainings: Iterable[UUID]) -> list[Pair]:

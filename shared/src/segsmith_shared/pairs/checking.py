@@ -517,7 +517,8 @@ class _Check:
         """Names that stay together, and how that was found out."""
         looks = [pair.look for pair in self.accepted]
         links = near_duplicate_pairs(looks, self.options.near_duplicate_similarity)
-        links += [copy for copy in turned_copies(looks) if copy[:2] not in {link[:2] for link in links}]
+        known = {(i, j) for i, j, _ in links}
+        links += [(i, j, likeness) for i, j, likeness in turned_copies(looks) if (i, j) not in known]
         for i, j, likeness in links:
             first, second = self.accepted[i], self.accepted[j]
             if first.image_digest != second.image_digest:

@@ -96,9 +96,9 @@ def turned_copies(looks: Sequence[Look]) -> list[tuple[int, int, float]]:
     found: dict[tuple[int, int], float] = {}
     for number in range(1, len(ORIENTATIONS)) if all(look.turned_hashes for look in looks) else ():
         turned = [look.in_orientation(number) for look in looks]
+        turned_prints = [_centred(look.colour_print) for look in turned]
         for i, j, _ in _close(hashes, _hashes(turned), COPY_BITS):
-            likeness = float(prints[i] @ _centred(turned[j].colour_print))
-            if i < j and likeness >= COPY_SIMILARITY:
+            if i < j and (likeness := float(prints[i] @ turned_prints[j])) >= COPY_SIMILARITY:
                 found[i, j] = max(likeness, found.get((i, j), 0.0))
     return [(i, j, likeness) for (i, j), likeness in sorted(found.items())]
 

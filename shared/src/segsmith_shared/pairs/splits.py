@@ -45,23 +45,42 @@ class Division:
 def split_by_fractions(members: Sequence[Member], fractions: Mapping[str, float], seed: int) -> Division:
     """Shares per part, e.g. `{"train": .8, "test": .2}`, filled by whole groups in an order drawn from the seed.
 
-    The largest groups go first and each goes where most is missing, so that shares are met as closely as groups allow.
-    Raises SplitNotPossible when shares do not add up to 1 or a part stays empty.
+    The largest groups go first and each goes where most is missing, so that shares are met as closely as groups allow;
+    a part that would stay empty gets the smallest group. Raises SplitNotPossible when shares do not add up to 1 or
+    there are fewer groups than parts.
     """
     if not fractions or min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > 1e-6:
         raise SplitNotPossible("The shares must be above 0 and add up to 1.", hint="E.g. train .8 and test .2.")
     groups = _groups(members)
     order = numpy_generator_for(seed, "split").permutation(len(groups))
     missing = {part: share * len(members) for part, share in fractions.items()}
-    chosen: dict[str, str] = {}
+    held: dict[str, list[list[str]]] = {part: [] for part in fractions}
     for group in sorted((groups[index] for index in order), key=len, reverse=True):
         part = max(missing, key=missing.__getitem__)
         missing[part] -= len(group)
-        chosen |= dict.fromkeys(group, part)
-    parts = {part: [m.name for m in members if chosen[m.name] == part] for part in fractions}
-    if empty := [part for part, names in parts.items() if not names]:
-        raise _part_left_empty(len(members), len(groups), empty[0])
-    return Division(parts)
+        held[part].append(group)
+    for part in fractions:
+        if not held[part]:
+            held[part] = [_smallest_to_spare(held, missing, len(members), part)]
+    chosen = {name: part for part, mine in held.items() for group in mine for name in group}
+    return Division({part: [m.name for m in members if chosen[m.name] == part] for part in fractions})
+
+
+def _smallest_to_spare(
+    held: dict[str, list[list[str]]], missing: dict[str, float], pair_count: int, part: str
+) -> list[str]:
+    """The last, smallest, group of the part that is fullest for its share and has more than one: few patients make
+    few groups, and a part that is larger than asked for serves better than none.
+
+    Raises SplitNotPossible where there are fewer groups than parts.
+    """
+    donors = [each for each, groups in held.items() if len(groups) > 1]
+    if not donors:
+        raise _part_left_empty(pair_count, sum(map(len, held.values())), part)
+    donor = min(donors, key=missing.__getitem__)
+    group = held[donor].pop()
+    missing[donor] += len(group)
+    return group
 
 
 def _part_left_empty(pair_count: int, group_count: int, part: str) -> SplitNotPossible:

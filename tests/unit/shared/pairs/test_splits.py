@@ -49,6 +49,27 @@ def test_a_large_group_goes_first_so_that_the_small_ones_even_out_the_shares() -
         assert {part: len(names) for part, names in division.parts.items()} == {"train": 8, "test": 2}
 
 
+@pytest.mark.parametrize("sizes", [(6, 6), (10, 9), (50, 40), (30, 30), (1, 1), (20, 3, 5)])
+def test_two_or_three_patients_are_divided_with_the_smallest_in_the_part_that_would_be_empty(
+    sizes: tuple[int, ...],
+) -> None:
+    members = [Member(f"{patient}-{frame}", patient) for patient, size in enumerate(sizes) for frame in range(size)]
+    for seed in range(5):
+        parts = split_by_fractions(members, {"train": 0.95, "validation": 0.05}, seed).parts
+        assert len(parts["train"]) + len(parts["validation"]) == sum(sizes)
+        assert len(parts["validation"]) == min(sizes)
+
+
+def test_every_part_gets_a_group_where_there_are_as_many_as_parts() -> None:
+    members = [Member(f"{patient}-{frame}", patient) for patient, size in enumerate((9, 8, 7)) for frame in range(size)]
+    parts = split_by_fractions(members, {"train": 0.8, "validation": 0.1, "test": 0.1}, seed=1).parts
+    assert [len(names) for names in parts.values()] == [9, 7, 8] or [len(names) for names in parts.values()] == [
+        9,
+        8,
+        7,
+    ]
+
+
 def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
     shares = {"train": 0.5, "test": 0.5}
     first, again, other = (split_by_fractions(singles(40), shares, seed).parts for seed in (1, 1, 2))
@@ -64,7 +85,7 @@ def test_a_part_that_groups_leave_empty_is_refused() -> None:
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        (singles(1), "1 pair is too few: part 'test' is left empty"),
+        (singles(1), "1 pair is too few: part 'validation' is left empty"),
         (singles(2), "2 pairs are too few: part 'test' is left empty"),
         ([Member("a", 1), Member("b", 1), Member("c")], "3 pairs are too few in 2 groups that stay together"),
         ([Member(name, 1) for name in "abc"], "All 3 pairs look alike or are of one patient or sequence"),
@@ -72,7 +93,7 @@ def test_a_part_that_groups_leave_empty_is_refused() -> None:
 )
 def test_a_set_too_small_to_divide_says_what_it_takes_and_how_to_do_without(members: list[Member], words: str) -> None:
     with pytest.raises(SplitNotPossible, match=words) as refused:
-        split_by_fractions(members, {"train": 0.9, "test": 0.1}, seed=0)
+        split_by_fractions(members, {"train": 0.8, "validation": 0.1, "test": 0.1}, seed=0)
     for advice in ("four with a test part", "--test-fraction 0", "--test NAME=FOLDER"):
         assert advice in refused.value.hint
 

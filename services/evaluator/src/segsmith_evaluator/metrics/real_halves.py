@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segsmith_evaluator.metrics.figures import Figure, OnCount, quantile_bounds
+from segsmith_evaluator.metrics.kid import MINIMUM_IMAGES
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.vision.features import Features, Interrupted
 
 REPEATS = 20
-SMALLEST_HALF = 2
+SMALLEST_HALF = MINIMUM_IMAGES  # that of KID, so that both distances are told of the same sets
 Places = NDArray[np.int64]
 Distance = Callable[[Features, Features], float]
 
@@ -64,7 +65,8 @@ def matched_figures(
 ) -> MatchedFigures | None:
     """The mean over `repeats` divisions, with the 2.5 % and 97.5 % quantiles over them; n is that of each side.
 
-    None where a half has fewer than two pictures. `on_step` counts divisions; returning True raises Interrupted.
+    None where a half, or the synthetic set, has fewer than `SMALLEST_HALF` pictures. `on_step` counts divisions;
+    returning True raises Interrupted.
     """
     values, sizes = [], []
     for done, repeat in enumerate(divisions(len(real), len(synthetic), groups, seed, repeats), start=1):

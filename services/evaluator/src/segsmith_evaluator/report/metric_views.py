@@ -70,14 +70,13 @@ def _extractors(facts: Facts) -> list[ExtractorFacts]:
 
 
 def _rows(facts: Facts) -> list[MetricRow]:
-    """The sets, then each against halves of the real pairs, and the halves against each other, all at the same n."""
+    """The sets, then each against halves of the real pairs, and for each n of these the halves against each other."""
     if not facts.evaluations:
         return []
     rows = [_set_row(item.label, item.metrics) for item in facts.evaluations]
-    first = facts.evaluations[0].metrics
-    halves = [row for item in facts.evaluations if (row := _matched_row(item.label, item.metrics))]
-    of_real = _halves_row(first)
-    return [*rows, _real_row(first), *halves, *([of_real] if of_real else [])]
+    matched = [row for item in facts.evaluations if (row := _matched_row(item.label, item.metrics))]
+    halves = [_halves_row(metrics) for metrics in _by_half_size(facts)]
+    return [*rows, _real_row(facts.evaluations[0].metrics), *matched, *halves]
 
 
 def _set_row(label: str, metrics: SetMetrics) -> MetricRow:
@@ -97,10 +96,15 @@ def _matched_row(label: str, metrics: SetMetrics) -> MetricRow | None:
     return MetricRow(f"{label}, against halves of the real pairs", n, n, metrics.stand_in, _cells(figures))
 
 
-def _halves_row(metrics: SetMetrics) -> MetricRow | None:
-    if metrics.real_halves_fid is None:
-        return None
-    n, figures = metrics.real_halves_fid.n, (metrics.real_halves_fid, None, metrics.real_halves_kid, None, None)
+def _by_half_size(facts: Facts) -> list[SetMetrics]:
+    """One evaluation for each n at which halves were compared, the largest n first: figures compare at one n only."""
+    found = {item.metrics.real_halves_fid.n: item.metrics for item in facts.evaluations if item.metrics.real_halves_fid}
+    return [found[n] for n in sorted(found, reverse=True)]
+
+
+def _halves_row(metrics: SetMetrics) -> MetricRow:
+    n = metrics.real_halves_fid.n if metrics.real_halves_fid else None
+    figures = (metrics.real_halves_fid, None, metrics.real_halves_kid, None, None)
     return MetricRow("real pairs, against the other half", n, None, metrics.stand_in, _cells(figures))
 
 
@@ -126,13 +130,23 @@ def _fid_plot(facts: Facts) -> str:
     panels = []
     whole = [_plot_row(item.label, item.metrics.fid) for item in facts.evaluations]
     region = [_plot_row(item.label, item.metrics.region_fid) for item in facts.evaluations]
-    matched = [_plot_row(item.label, item.metrics.matched_fid) for item in facts.evaluations]
-    halves = _plot_row("real pairs", facts.evaluations[0].metrics.real_halves_fid, yardstick=True)
-    panels_of = {"whole picture": whole, "against halves": [*matched, halves], "redrawn region": region}
+    against_halves = {
+        f"against halves, n = {metrics.real_halves_fid.n}": _rows_at(facts, metrics.real_halves_fid)
+        for metrics in _by_half_size(facts)
+        if metrics.real_halves_fid
+    }
+    panels_of = {"whole picture": whole, **against_halves, "redrawn region": region}
     for title, found in panels_of.items():
         if rows := tuple(row for row in found if row is not None):
             panels.append(plots.Panel(title, rows))
     return svg_uri(plots.dots_and_intervals(panels, "FID (lower is closer)", one_scale=False))
+
+
+def _rows_at(facts: Facts, halves: Figure) -> list[plots.Row | None]:
+    """The sets that were compared at the n of these halves, and the halves themselves."""
+    matched = [(item.label, item.metrics.matched_fid) for item in facts.evaluations]
+    rows = [_plot_row(label, figure) for label, figure in matched if figure and figure.n == halves.n]
+    return [*rows, _plot_row("real pairs", halves, yardstick=True)]
 
 
 def _plot_row(name: str, figure: Figure | None, *, yardstick: bool = False) -> plots.Row | None:

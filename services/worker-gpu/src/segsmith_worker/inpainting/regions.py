@@ -74,7 +74,8 @@ def opened_label(label_mask: BoolArray, spec: Opening) -> BoolArray:
 
     `even` (authors): one fixed kernel, which erases lesions smaller than it. `odd`: each connected lesion by itself,
     with a kernel of at most a quarter of its own equivalent diameter, so that a small lesion beside a large one is
-    cleaned and not erased. Specks of less than half the wanted kernel across are dropped, except the largest lesion.
+    cleaned and not erased; one that is thinner than its kernel stays as it is. Specks of less than half the wanted
+    kernel across are dropped, except the largest lesion.
     """
     if spec.opening_px == 0:
         return label_mask
@@ -96,7 +97,9 @@ def _opened_lesion_by_lesion(label_mask: BoolArray, wanted_px: float) -> BoolArr
         if place != largest and diameter_px < speck_px:
             continue
         size_px = _largest_odd(min(max(LEAST_KERNEL_PX, wanted_px), diameter_px / 4))
-        opened |= _opened(numbered == place + 1, size_px)
+        lesion = numbered == place + 1
+        cleaned = _opened(lesion, size_px)
+        opened |= cleaned if cleaned.any() else lesion  # a long thin one is wider by its area than it is
     return opened
 
 

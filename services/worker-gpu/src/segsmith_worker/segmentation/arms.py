@@ -85,6 +85,19 @@ class SegmentationData:
         """The slot of every draw, (len(draws),)."""
         return np.array([draw.slot for draw in self.draws], np.int64)
 
+    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """The draws in the order of this epoch: by a number drawn for each slot, (len(draws),)."""
+        if (seed, epoch) not in self._orders:
+            turns = numpy_generator_for(seed, "segmentation-epoch", epoch).random(int(self.slots.max()) + 1)
+            self._orders.clear()
+            self._orders[seed, epoch] = np.argsort(turns[self.slots], kind="stable")
+        return self._orders[seed, epoch]
+
+    @cached_property
+    def _orders(self) -> dict[tuple[int, int], NDArray[np.int64]]:
+        """The order that was asked for last, by seed and epoch: sorting a large set again for every picture is slow."""
+        return {}
+
 
 def prepare_arm(
     real: Pairs,

@@ -35,13 +35,13 @@ class NothingToScore(InvalidInput):
 class Negatives:
     """Of pictures without a lesion: how many there are, and the share in which a lesion is predicted all the same.
 
-    `dice` and `iou` are the means over the other pictures, 0 where there are none.
+    `dice` and `iou` are the means over the other pictures, None where there are none.
     """
 
     count: int
     false_positive_share: float
-    dice: float
-    iou: float
+    dice: float | None
+    iou: float | None
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,18 @@ class Scores:
         """The averages alone, by name; Dice and IoU of a class as `dice[name]` and `iou[name]`.
 
         Where there are pictures without a lesion, also their number, the share of false positives among them, and
-        `dice_lesion` and `iou_lesion` over the others. `vanished` where lesions were too small for the scored side.
+        `dice_lesion` and `iou_lesion` over the others, if there are any. `vanished` where lesions were too small for
+        the scored side.
         """
         figures = {name: float(getattr(self, name)) for name in _FIGURES}
         for name, scores in self.of_class.items():
             figures |= {f"dice[{name}]": scores.dice, f"iou[{name}]": scores.iou}
         if self.negatives is not None:
+            of_lesions = {"dice_lesion": self.negatives.dice, "iou_lesion": self.negatives.iou}
             figures |= {
                 "negatives": float(self.negatives.count),
                 "false_positives": self.negatives.false_positive_share,
-                "dice_lesion": self.negatives.dice,
-                "iou_lesion": self.negatives.iou,
+                **{name: value for name, value in of_lesions.items() if value is not None},
             }
         return figures | ({"vanished": float(self.vanished)} if self.vanished else {})
 
@@ -126,7 +127,7 @@ def _negatives(scores: Scores, probabilities: Probabilities, has_lesion: Flags) 
         return None
     predicted = lesions_in(class_maps(probabilities))
     of_lesions = [
-        float(values[has_lesion].mean()) if has_lesion.any() else 0.0
+        float(values[has_lesion].mean()) if has_lesion.any() else None
         for values in (scores.per_image_dice, scores.per_image_iou)
     ]
     return Negatives(int((~has_lesion).sum()), float(predicted[~has_lesion].mean()), *of_lesions)

@@ -189,9 +189,7 @@ def row_at(position: int, data: SegmentationData, seed: int) -> int:
     A draw's turn in an epoch is decided by its slot, so that a missing one leaves the others in their order.
     """
     epoch, place = divmod(position, len(data.draws))
-    turns = numpy_generator_for(seed, "segmentation-epoch", epoch).random(int(data.slots.max()) + 1)
-    order = np.argsort(turns[data.slots], kind="stable")
-    draw = data.draws[int(order[place])]
+    draw = data.draws[int(data.order(seed, epoch)[place])]
     if len(draw.rows) == 1:
         return int(draw.rows[0])
     return int(numpy_generator_for(seed, "segmentation-draw", position).choice(draw.rows, p=draw.weights))
