@@ -127,7 +127,7 @@ def _positions(source: str, operator: Operator) -> list[Position]:
 def _is_keyword_marker(source: str, position: Position) -> bool:
     """Whether the `*` here stands before keyword-only parameters, which cosmic-ray takes for a product."""
     node = get_ast(source).get_leaf_for_position(position)
-    return node.value == "*" and node.parent.type == "parameters"
+    return bool(node.value == "*" and node.parent.type == "parameters")
 
 
 def _mutant(source: str, name: str, operator: Operator, number: int) -> Mutant | None:

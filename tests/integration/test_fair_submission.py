@@ -171,6 +171,28 @@ def test_pairs_that_an_imported_model_has_seen_do_not_validate(datasets: Dataset
         datasets.submitted(datasets.request(seen, recipes=(recipe,)))
 
 
+def test_a_picture_that_a_model_has_seen_as_a_jpeg_does_not_validate_either(datasets: Datasets) -> None:
+    seen = datasets.stored(*(NamedPicture(each.name, jpeg(each.image), each.label) for each in map(picture, range(14))))
+    pairs = datasets.stored(*map(picture, range(20)))
+    recipe = Recipe(strategy="imported", model_ids=(datasets.trained_on(seen),))
+    stored, _ = datasets.submitted(datasets.request(pairs, recipes=(recipe,)))
+    assert set(datasets.names(stored.validation)) <= {f"p{index}" for index in range(14, 20)}
+
+
+def test_the_one_patient_that_a_model_has_not_seen_validates(datasets: Datasets) -> None:
+    seen = datasets.stored(*map(picture, range(6)))
+    pairs = datasets.stored(*(picture(index, group=index // 6) for index in range(12)))
+    recipe = Recipe(strategy="imported", model_ids=(datasets.trained_on(seen),))
+    stored, _ = datasets.submitted(datasets.request(pairs, recipes=(recipe,)))
+    assert datasets.names(stored.validation) == [f"p{index:02}" for index in range(6, 12)]
+
+
+def test_two_patients_are_one_to_train_on_and_one_to_validate_with(datasets: Datasets) -> None:
+    pairs = datasets.stored(*(picture(index, group=index // 7) for index in range(12)))
+    stored, _ = datasets.submitted(datasets.request(pairs))
+    assert datasets.names(stored.validation) == [f"p{index:02}" for index in range(7, 12)]
+
+
 def test_pictures_that_an_imported_model_has_seen_are_not_tested_on(datasets: Datasets) -> None:
     seen, pairs = datasets.stored(*map(picture, range(40, 46))), datasets.stored(*map(picture, range(20)))
     recipe = Recipe(strategy="imported", model_ids=(datasets.trained_on(seen),))

@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 
 from segsmith_evaluator.metrics.evaluate_set import MetricOptions, SetMetrics, SetTooSmall, evaluate_set
 from segsmith_evaluator.metrics.figures import mean_figure
+from segsmith_evaluator.metrics.kid import kid
 from segsmith_evaluator.metrics.published import PUBLISHED
-from segsmith_evaluator.metrics.real_halves import divisions
+from segsmith_evaluator.metrics.real_halves import divisions, matched_figures
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.vision.features import BuiltInExtractor, Interrupted
 
@@ -112,6 +113,13 @@ def test_halves_have_the_same_n_on_all_sides_and_keep_near_duplicates_together()
             assert not (members & set(repeat.real.tolist()) and members & set(repeat.other_real.tolist()))
     drawn_halves = [tuple(sorted(repeat.real.tolist())) for repeat in divisions(21, 9, groups, seed=3)]
     assert len(set(drawn_halves)) > 10  # another division each time
+
+
+@pytest.mark.parametrize(("n_real", "n_synthetic", "told"), [(8, 4, True), (7, 9, False), (30, 3, False)])
+def test_halves_of_fewer_pictures_than_kid_needs_are_not_compared(n_real: int, n_synthetic: int, told: bool) -> None:
+    features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    found = matched_figures(features[:n_real], features[-n_synthetic:], kid, groups=None, seed=0, repeats=2)
+    assert (found is not None) == told
 
 
 def test_a_set_of_copies_lies_nearer_to_the_real_pictures_than_they_lie_to_each_other() -> None:

@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from segsmith_evaluator.report.facts import Estimate, Facts, JudgementFacts
+from segsmith_evaluator.metrics.figures import Figure
+from segsmith_evaluator.report import metric_views
+from segsmith_evaluator.report.facts import Estimate, EvaluationFacts, Facts, JudgementFacts
 from segsmith_evaluator.report.page import render_page
 from segsmith_evaluator.report.picking import groups_per_set
 from segsmith_evaluator.report.pictures import Pictures, SampleGroup, SetPictures
@@ -134,6 +136,19 @@ def test_the_page_says_on_what_every_comparison_rests(reading: Reading) -> None:
         "no bound",
     ):
         assert text in reading.words
+
+
+def test_sets_of_different_sizes_stand_beside_halves_of_their_own_size_in_either_order() -> None:
+    small = {"real_halves_fid": Figure(value=80.0, n=12), "matched_fid": Figure(value=78.0, n=12)}
+    items = [
+        EvaluationFacts(label="large", metrics=drawn_metrics()),
+        EvaluationFacts(label="small", metrics=drawn_metrics().model_copy(update=small)),
+    ]
+    for order in (items, items[::-1]):
+        rows = metric_views.context(drawn_facts(evaluations=tuple(order)))["metric_rows"]
+        halves = [row for row in rows if row.name == "real pairs, against the other half"]
+        assert [row.n_real for row in halves] == [45, 12]
+        assert [row.cells[0].estimate.value for row in halves] == pytest.approx([0.8 * drawn_metrics().fid.value, 80.0])
 
 
 def test_arms_without_as_many_real_pairs_beside_them_negatives_and_vanished_lesions_are_named() -> None:

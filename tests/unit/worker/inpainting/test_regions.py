@@ -191,6 +191,15 @@ def test_a_second_lesion_is_a_speck_below_half_the_wanted_kernel(side_px: int, s
     assert opened_label(large | second, CORRECTED)[second].any() == stays
 
 
+@pytest.mark.parametrize(("side_px", "wide_px"), [(256, 2), (256, 5), (64, 1)])
+def test_a_lesion_thinner_than_its_kernel_stays_as_it_is(side_px: int, wide_px: int) -> None:
+    line = np.zeros((side_px, side_px), dtype=bool)
+    line[side_px // 2 : side_px // 2 + wide_px, side_px // 5 : -side_px // 5] = True
+    large = disc(side_px, side_px / 8, row=side_px // 5)
+    assert (opened_label(line, CORRECTED) == line).all()
+    assert opened_label(line | large, CORRECTED)[line].all()
+
+
 def test_the_largest_lesion_stays_however_small_it_is() -> None:
     label = np.zeros((256, 256), dtype=bool)
     label[10:14, 10:14] = label[100:103, 100:103] = True

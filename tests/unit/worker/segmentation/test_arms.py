@@ -123,6 +123,15 @@ def test_an_epoch_of_a_pool_shows_every_pair_once_in_a_new_order_each_time() -> 
     assert epochs[0] != epochs[1] != sorted(epochs[1])
 
 
+def test_an_epoch_is_put_in_order_once_and_not_for_every_pair_that_is_shown() -> None:
+    data = arm()
+    order = data.order(0, 3)
+    assert data.order(0, 3) is order
+    assert sorted(order.tolist()) == list(range(len(data.draws)))
+    assert data.order(0, 4).tolist() != order.tolist() != data.order(1, 3).tolist()
+    assert data.order(0, 3).tolist() == order.tolist()
+
+
 def test_replace_on_access_shows_synthetic_pairs_half_of_the_time() -> None:
     data = arm("replace_on_access")
     assert len(data.draws) == 40

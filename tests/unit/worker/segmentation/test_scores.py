@@ -83,6 +83,12 @@ def test_pictures_without_a_lesion_are_counted_with_their_false_positives_beside
     assert figures["iou"] == pytest.approx((1 / 2 + 0 + 1 + 1) / 4)
 
 
+def test_a_test_set_without_any_lesion_has_no_score_of_lesions() -> None:
+    figures = score(np.zeros((3, 4, 4), dtype=np.float32), np.zeros((3, 4, 4), dtype=bool)).figures()
+    assert (figures["negatives"], figures["false_positives"], figures["dice"]) == (3, 0, 1)
+    assert not {"dice_lesion", "iou_lesion"} & figures.keys()
+
+
 def test_a_test_set_of_lesions_alone_has_no_word_on_negatives() -> None:
     assert "negatives" not in score(np.ones((2, 4, 4), dtype=np.float32), np.ones((2, 4, 4), dtype=bool)).figures()
 
