@@ -6,6 +6,7 @@ from cleanfid.fid import frechet_distance
 from numpy.typing import NDArray
 
 from segsmith_evaluator.metrics.fid import fid, fid_figure, fid_figure_of_all, fid_of_moments, rank_note
+from segsmith_evaluator.metrics.figures import Figure
 from segsmith_evaluator.metrics.moments import Moments
 from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.vision.features import Interrupted
@@ -63,6 +64,27 @@ def test_of_whole_sets_the_value_is_exact_and_the_interval_narrows_with_all_thei
     assert None not in (drawn.low, drawn.high, figure.low, figure.high)
     assert figure.low < figure.value < figure.high  # type: ignore[operator]  # numbers, as just asserted
     assert figure.high - figure.low == pytest.approx((drawn.high - drawn.low) / 3)  # type: ignore[operator]
+
+
+def test_an_interval_that_is_moved_to_whole_sets_ends_at_zero_and_keeps_what_lies_above() -> None:
+    whole = Moments.of(gaussian(400, 4, 1)), Moments.of(gaussian(400, 4, 2))
+    value = fid_of_moments(*whole)
+    figure = fid_figure_of_all(Figure(value=5.0, low=1.0, high=5.5, n=100), *whole)
+    assert figure.low == 0.0  # value − 4/2
+    assert figure.high == pytest.approx(value + 0.25)
+    for drawn in (Figure(value=5.0, low=1.0, n=100), Figure(value=5.0, high=6.0, n=100)):
+        assert (fid_figure_of_all(drawn, *whole).low, fid_figure_of_all(drawn, *whole).high) == (None, None)
+
+
+def test_rounding_makes_no_distance_negative() -> None:
+    for seed in range(40):
+        features = gaussian(30, 6, seed)
+        assert fid(features, features) >= 0
+        assert fid_of_moments(Moments.of(features), Moments.of(features)) >= 0
+
+
+def test_two_hundred_sets_are_redrawn_unless_told_otherwise() -> None:
+    assert fid_figure(gaussian(6, 2, 1), gaussian(6, 2, 2), seed=0).detail["bootstrap_samples"] == 200
 
 
 def test_the_interval_repeats_with_its_seed_and_holds_the_estimate() -> None:

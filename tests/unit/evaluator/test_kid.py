@@ -94,7 +94,12 @@ def test_two_subsets_have_a_deviation_and_are_counted_one_by_one() -> None:
     told: list[tuple[int, int]] = []
     figure = kid_figure(features(9, 1), features(9, 2), seed=1, subsets=2, on_step=lambda *step: told.append(step))
     assert told == [(1, 2), (2, 2)]
-    assert float(figure.detail["subset_deviation"]) > 0
+    values = []
+    for subset in range(2):
+        rng = numpy_generator_for(1, "kid-subset", subset)
+        rows, columns = rng.choice(9, 4, replace=False), rng.choice(9, 4, replace=False)
+        values.append(kid(features(9, 1)[rows], features(9, 2)[columns]))
+    assert figure.detail["subset_deviation"] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
 
 
 def test_a_caller_can_stop_between_subsets() -> None:
