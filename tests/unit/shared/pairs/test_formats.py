@@ -356,6 +356,31 @@ def test_an_image_of_several_channels_is_refused_by_name_and_the_others_are_kept
     assert not matching.labels_alone
 
 
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ["img_0001", "img_0002"],
+        ["case0_1000", "case1_1001"],
+        ["a_0000", "a_0001", "b_0000", "b_0001"],
+        ["A_0000", "a_0001"],
+    ],
+)
+def test_four_digits_are_no_channel_where_labels_have_the_whole_name(stems: list[str]) -> None:
+    matching = recognised(*both("T/imagesTr", "T/labelsTr", stems))
+    assert matching.layout == "nnU-Net"
+    assert pairs(matching) == {stem: (f"T/imagesTr/{stem}.png", f"T/labelsTr/{stem}.png") for stem in stems}
+    assert not matching.refused
+
+
+def test_an_image_without_a_label_is_no_channel_in_a_dataset_that_numbers_its_images() -> None:
+    unlabelled = ["imagesTr/img_0003.png", "imagesTr/x_0001.png", "imagesTr/x_0002.png", "imagesTs/y_0001.png",
+                  "imagesTs/y_0002.png"]  # fmt: skip
+    matching = recognised(*both("imagesTr", "labelsTr", ["img_0001", "img_0002"]), *unlabelled)
+    assert sorted(pairs(matching)) == ["img_0001", "img_0002"]
+    assert [str(file.path) for file in matching.images_alone] == unlabelled
+    assert not matching.refused
+
+
 def test_the_same_numbered_label_in_two_formats_is_not_guessed_between() -> None:
     matching = recognise(files("a.png", "a_mask_1.png", "a_mask_1.bmp", "b.png", "b_mask.png"))
     assert matching is not None
