@@ -144,6 +144,35 @@ def test_two_images_of_one_name_are_not_guessed_between() -> None:
     assert refused.what == "has the same name as images/a.png, masks/a.png"
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "label_of"),
+    [
+        ("images/{}.jpg", "masks/{}.png", "masks/{}.png"),
+        ("images/{}.jpg", "masks/{}_Mask.png", "masks/{}_Mask.png"),
+        ("x/{}.jpg", "x/{}_mask.png", "x/{}_mask.png"),
+        ("IMG_{}.jpg", "IMG_{}_mask.png", "IMG_{}_mask.png"),
+        ("s/{0}/images/{0}.png", "s/{}/masks/1.png", "s/{}/masks/1.png"),
+        ("{}/images/1.jpg", "{}/masks/1.png", "{}/masks/1.png"),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_told_apart(images: str, labels: str, label_of: str) -> None:
+    stems = ["aB", "ab", "Ab", "x"]
+    matching = recognised(*(pattern.format(stem) for pattern in (images, labels) for stem in stems))
+    assert dict(pairs(matching).values()) == {images.format(stem): label_of.format(stem) for stem in stems}
+    assert not matching.refused
+
+
+def test_further_labels_go_to_the_image_of_their_case_and_case_is_forgiven_where_that_is_unambiguous() -> None:
+    matching = recognised(*both("images", "masks", ["ab", "aB", "C"]), "masks/aB_mask_1.png", "masks/c_mask_1.png")
+    assert {c.name: [label.path.name for label in c.labels] for c in matching.candidates} == {
+        "C": ["C.png", "c_mask_1.png"],
+        "aB": ["aB.png", "aB_mask_1.png"],
+        "ab": ["ab.png"],
+    }
+    loose = recognised("Images/A.jpg", "images/Train/b.jpg", "masks/a.PNG", "masks/train/B_mask.png")
+    assert sorted(pairs(loose)) == ["A", "b"]
+
+
 def test_pictures_without_labels_are_no_layout() -> None:
     assert recognise(files("a.jpg", "b.jpg", "notes.txt")) is None
     assert recognise([]) is None
