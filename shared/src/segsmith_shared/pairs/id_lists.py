@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from segsmith_shared.pairs.file_kinds import PICTURE_SUFFIXES
 from segsmith_shared.pairs.formats import Candidate, FoundFile
 from segsmith_shared.pairs.import_report import Finding, many
-from segsmith_shared.pairs.text_files import columns_of, decoded
+from segsmith_shared.pairs.text_files import columns_of, decoded, without_excels_line
 
 IDS_FILE = "ids.txt"
 FOREIGN_BELOW = 0.1
@@ -23,8 +23,12 @@ _HOW = {
 
 
 def read_id_list(data: bytes, name: str) -> list[str]:
-    """The lines of a list that hold anything; lines that begin with # do not count. Raises UnreadableText."""
-    return [line for text in decoded(data, name).splitlines() if (line := text.strip()) and not line.startswith("#")]
+    """The lines of a list that hold anything; lines that begin with # do not count, nor does Excel's `sep=;`.
+
+    Raises UnreadableText.
+    """
+    text, _ = without_excels_line(decoded(data, name))
+    return [line for each in text.splitlines() if (line := each.strip()) and not line.startswith("#")]
 
 
 @dataclass(frozen=True)

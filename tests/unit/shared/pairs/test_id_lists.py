@@ -91,6 +91,14 @@ def test_a_looser_match_of_two_pairs_is_none() -> None:
     assert len(select(["a"], pairs).candidates) == 2  # the very name of both, as ever
 
 
+@pytest.mark.parametrize("first", ["sep=;\n", "\ufeffsep=;\r\n", '"SEP=;"\n'])
+def test_what_excel_writes_first_is_no_name(first: str) -> None:
+    lines = read_id_list(f"{first}Bild;Patient\na0.png;P0\na1.png;P1\n".encode(), "list.csv")
+    selection = chosen(*lines)
+    assert names(selection) == ["a0", "a1"]
+    assert [finding.code for finding in selection.findings] == ["list-read-loosely"]
+
+
 def check(root: Path, **options: object) -> ImportReport:
     return check_folder(root, CheckOptions.model_validate(options), workers=1)
 
