@@ -5,7 +5,7 @@ up the service.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,16 +56,17 @@ def check_column(column: str) -> str:
 def by_pattern(candidates: Sequence[Candidate], pattern: str) -> Grouped:
     """Groups by what the pattern finds in names or, where it finds nothing in any name, in the images' paths.
 
-    The group is what the named group `group` matches, else the first group, else the whole match. Raises
-    GroupsNotFound when nothing matches or the pattern takes longer than `PATTERN_SECONDS`.
+    The group is what the named group `group` matches, else the first group, else the whole match. Empty text is no
+    group: all pairs in which the pattern matches nothing else would be one patient. Raises GroupsNotFound when no pair
+    has a group or the pattern takes longer than `PATTERN_SECONDS`.
     """
     names = [candidate.name for candidate in candidates]
     paths = [str(candidate.image.path) for candidate in candidates]
     keys = _apply(pattern, [names, paths])
-    matched = Counter(key for key in keys if key is not None)
-    if not matched and candidates:
+    if not any(keys) and candidates:
+        matches = "matches only empty text in pairs' names or paths" if "" in keys else "matches no pair's name or path"
         raise GroupsNotFound(
-            f"The pattern {pattern!r} matches no pair's name or path, e.g. {names[0]!r} at {paths[0]!r}.",
+            f"The pattern {pattern!r} {matches}, e.g. {names[0]!r} at {paths[0]!r}.",
             hint="It is a regular expression that is searched for; its first (…) is the patient or sequence.",
         )
     return _grouped(candidates, keys, f"pattern {pattern!r}", "group-pattern")
@@ -90,16 +91,23 @@ def by_column(candidates: Sequence[Candidate], column: str, files: Iterable[Foun
 
 
 def _grouped(candidates: Sequence[Candidate], keys: Sequence[str | None], how: str, code: str) -> Grouped:
+    """The candidates with their keys as groups; those without one (None), or with an empty one, are named."""
     found = [
-        replace(candidate, sequence=f"{code} {key}") if key is not None else candidate
+        replace(candidate, sequence=f"{code} {key}") if key else candidate
         for candidate, key in zip(candidates, keys, strict=True)
     ]
-    alone = [candidate.name for candidate, key in zip(candidates, keys, strict=True) if key is None]
+    alone = [candidate.name for candidate, key in zip(candidates, keys, strict=True) if not key]
     findings = []
     if alone:
-        what = f"{many(len(alone), 'pair')} without a group by {how}: {', '.join(alone[:_SHOWN])}"
+        empty = keys.count("")
+        why = f" ({empty} with only empty text matched)" if empty else ""
+        what = f"{many(len(alone), 'pair')} without a group by {how}{why}: {', '.join(alone[:_SHOWN])}"
         advice = "mend the pattern or the table: a split may part these from others of their patient"
         findings = [Finding(severity="warning", code=code, file=alone[0], what=what, what_to_do=advice)]
+    elif len(found) > 1 and len(set(keys)) == 1:
+        what = f"all {len(found)} pairs are one group by {how}: {keys[0]!r}"
+        advice = "mend the pattern or the table, unless all pictures are of one patient: no split can part them"
+        findings = [Finding(severity="warning", code=code, file=found[0].name, what=what, what_to_do=advice)]
     return Grouped(found, how, findings)
 
 
@@ -175,7 +183,7 @@ def _apply(pattern: str, texts: Sequence[Sequence[str]]) -> list[str | None]:
 
 
 def _answer(request: dict[str, Any], _: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], list[bytes]]:
-    """The child's work: the groups in the first list of texts in which the pattern finds any."""
+    """The child's work: what the pattern matches in the first list of texts in which it matches anything."""
     pattern = re.compile(request["pattern"])
     keys: list[str | None] = []
     for texts in request["texts"]:

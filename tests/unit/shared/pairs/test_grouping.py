@@ -52,6 +52,32 @@ def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name(folder: Pa
         check(folder, group_pattern="^(q)")
 
 
+@pytest.mark.parametrize("pattern", ["^([a-o]*)", "(?P<group>x?)", "q*"])
+def test_empty_text_is_no_patient_that_all_pairs_would_share(tmp_path: Path, pattern: str) -> None:
+    draw_folder(tmp_path, 2)
+    for path in tmp_path.rglob("*-00*"):
+        path.rename(path.with_name(path.name.removeprefix("case-")))
+    with pytest.raises(GroupsNotFound, match="matches only empty text"):
+        check(tmp_path, group_pattern=pattern)
+
+
+def test_pairs_in_which_the_pattern_matches_only_empty_text_are_named(folder: Path) -> None:
+    report = check(folder, group_pattern=r"(p1|)_")
+    assert report.groups == [["p1_a", "p1_b"]]
+    [finding] = report.findings
+    assert (finding.code, finding.severity) == ("group-pattern", "warning")
+    assert "2 with only empty text matched): p2_a, p3_a" in finding.what
+
+
+@pytest.mark.parametrize("pattern", ["images", "^(p)"])
+def test_a_set_that_is_one_group_as_a_whole_is_worth_a_look(folder: Path, pattern: str) -> None:
+    report = check(folder, group_pattern=pattern)
+    assert len(report.groups[0]) == 4
+    [finding] = report.findings
+    assert (finding.code, finding.severity) == ("group-pattern", "warning")
+    assert "all 4 pairs are one group" in finding.what
+
+
 def test_a_pattern_that_backtracks_without_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "PATTERN_SECONDS", 0.3)
     for part, ending in (("images", "jpg"), ("masks", "png")):
