@@ -364,6 +364,36 @@ def test_every_image_gets_the_labels_that_its_publisher_gave_it(
     assert {c.name: [label.path.name for label in c.labels] for c in matching.candidates} == expected
 
 
+@pytest.mark.parametrize(
+    "few",
+    [
+        ["manual/0.png", "manual/1.png"],
+        ["1st_manual/3_manual1.png"],
+        ["images/0_1stHO.png"],
+        both("imagesTr", "labelsTr", ["0", "1"]),
+        ["ISIC_2018_Training_Input/ISIC_1.jpg", "ISIC_2018_Training_GroundTruth/ISIC_1_segmentation.png"],
+    ],
+)
+def test_a_few_files_in_a_published_layout_do_not_hide_a_complete_set_in_another(few: list[str]) -> None:
+    matching = recognised(*both("images", "masks", ["0", "1", "2", "3", "4", "5"]), *few)
+    assert matching.layout == "image and label folders"
+    assert pairs(matching)["0"] == ("images/0.png", "masks/0.png")
+    assert len(matching.candidates) == 6
+
+
+def test_fields_of_view_are_no_labels_also_where_more_images_have_them_than_have_vessels() -> None:
+    drive = recognised(
+        *(f"training/{part}" for part in ("images/21_training.tif", "1st_manual/21_manual1.gif")),
+        "training/mask/21_training_mask.gif",
+        *(f"test/images/0{n}_test.tif" for n in range(3)),
+        *(f"test/mask/0{n}_test_mask.gif" for n in range(3)),
+    )
+    assert {c.name: c.labels[0].path.name for c in drive.candidates} == {"21_training": "21_manual1.gif"}
+    own = recognised(*both("images", "manual", [str(n) for n in range(19)]), "images/19.png",
+                     *(f"mask/{n}.png" for n in range(20)))  # fmt: skip
+    assert (own.layout, len(own.candidates)) == ("retinal vessels (DRIVE, HRF, CHASE)", 19)
+
+
 def test_masks_that_are_no_labels_are_counted_for_what_they_are() -> None:
     matching = recognised("images/1_training.tif", "1st_manual/1_manual1.gif", "mask/1_training_mask.gif")
     assert {what: [file.path.name for file in found] for what, found in matching.asides.items()} == {

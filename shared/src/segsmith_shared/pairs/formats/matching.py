@@ -67,6 +67,7 @@ class Candidate:
 class Matching:
     """What a layout makes of a folder. `why` is a sentence for people.
 
+    `certain`: its folders are called as published; `files_named`: so are the pictures themselves, beyond doubt.
     `known_as` is what files without a partner go by, less the words for their part. `refused` are findings about files
     that would be pairs, were it not for what each says; `asides` are pictures by what they are instead.
     """
@@ -74,6 +75,7 @@ class Matching:
     layout: str
     why: str
     certain: bool = False
+    files_named: bool = False
     candidates: list[Candidate] = field(default_factory=list)
     images_alone: list[FoundFile] = field(default_factory=list)
     labels_alone: list[FoundFile] = field(default_factory=list)
