@@ -138,6 +138,23 @@ def test_where_nothing_fits_the_report_says_what_nearly_does(tmp_path: Path, nam
     assert "images/" in finding.what_to_do
 
 
+@pytest.mark.parametrize("names", [["{}_mask1", "{}_mask2"], ["{}", "{}_mask_1"], ["{}/1", "{}/2"]])
+def test_labels_that_are_united_are_said_once_with_an_example(tmp_path: Path, names: list[str]) -> None:
+    cases = draw_folder(tmp_path, 4)
+    for case in cases[:3]:
+        label = (tmp_path / "masks" / f"{case}.png").read_bytes()
+        (tmp_path / "masks" / f"{case}.png").unlink()
+        touch(tmp_path / "masks", *(f"{name.format(case)}.png" for name in names), content=label)
+    if "/" in names[0]:
+        (tmp_path / "images" / f"{cases[3]}.jpg").unlink()
+        (tmp_path / "masks" / f"{cases[3]}.png").unlink()
+    report = check(tmp_path)
+    [finding] = [finding for finding in report.findings if finding.code == "labels-united"]
+    assert finding.severity == "note"
+    assert f"3 pairs of {report.accepted} with several label files, which are united: e.g. case-000" in finding.what
+    assert all(f"masks/{name.format('case-000')}.png" in finding.what for name in names)
+
+
 def test_archives_inside_an_upload_are_named_too(tmp_path: Path) -> None:
     draw_folder(tmp_path, 1)
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:

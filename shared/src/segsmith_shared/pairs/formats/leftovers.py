@@ -10,6 +10,7 @@ from segsmith_shared.pairs.formats.found import FoundFile
 from segsmith_shared.pairs.formats.matching import Matching
 from segsmith_shared.pairs.import_report import Finding, many
 
+_LABELS_SHOWN = 4
 _HOW_TO_LAY_OUT = (
     "put images into images/ and labels of the same names into masks/, or name labels X_mask beside X; "
     "docs/datasets.md lists the layouts"
@@ -51,6 +52,21 @@ def asides(matching: Matching) -> list[Finding]:
         )
         for what, found in matching.asides.items()
     ]
+
+
+def united(matching: Matching) -> list[Finding]:
+    """One note where images have several label files: how many, with an example; they may be of two annotators."""
+    several = [candidate for candidate in matching.candidates if len(candidate.labels) > 1]
+    if not several:
+        return []
+    first = several[0]
+    what = (
+        f"{many(len(several), 'pair')} of {len(matching.candidates)} with several label files, which are united: "
+        f"e.g. {first.name} of {', '.join(str(label.path) for label in first.labels[:_LABELS_SHOWN])}"
+        f"{' …' if len(first.labels) > _LABELS_SHOWN else ''}"
+    )
+    advice = "where they are of several annotators or of different things, leave only those that count"
+    return [Finding(severity="note", code="labels-united", file=str(first.label_path), what=what, what_to_do=advice)]
 
 
 def no_layout(files: Sequence[FoundFile], near: Matching | None) -> Finding:
