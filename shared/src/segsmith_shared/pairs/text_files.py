@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segsmith_shared.pairs.bad_pictures import LfsPointer
+from segsmith_shared.pairs.file_kinds import LFS_POINTER
 from segsmith_shared.problems import InvalidInput
 
 MAXIMUM_LIST_BYTES = 2**24
@@ -25,8 +27,12 @@ class UnreadableText(InvalidInput):
 def decoded(data: bytes, name: str) -> str:
     """Text in UTF-8 or UTF-16, with or without a byte order mark, else in Windows' Western code page.
 
-    Raises UnreadableText for binary data, naming the file.
+    Raises UnreadableText for binary data and for a Git LFS pointer, naming the file.
     """
+    if data.startswith(LFS_POINTER):
+        raise UnreadableText(
+            f"{name} is a Git LFS pointer, not the list itself.", hint=f"{LfsPointer.advice.capitalize()}."
+        )
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     if encoding is None and len(data) > 1:
         encoding = next((encoding for start, encoding in _WITHOUT_MARK if not any(data[start:64:2])), None)

@@ -310,6 +310,21 @@ def test_litter_of_desktops_is_not_looked_at(tmp_path: Path) -> None:
             {"Seg 0": ["Seg 0_mask.png"], "mask_5": ["mask_5_label.png"], "gt-9": ["gt-9_seg.png"]},
         ),
         (
+            "side by side",
+            ["train_0.bmp", "train_0_anno.bmp", "testA_1.bmp", "testA_1_anno.bmp"],
+            {"testA_1": ["testA_1_anno.bmp"], "train_0": ["train_0_anno.bmp"]},
+        ),
+        (
+            "image and label folders",
+            ["images/0.jpg", "masks/0.jpg.png", "images/v1.5.tif", "masks/v1.5.TIF.png", "images/v1.png"],
+            {"0": ["0.jpg.png"], "v1.5": ["v1.5.TIF.png"]},
+        ),
+        (
+            "side by side",
+            ["a.jpg", "a.jpg_mask.png", "b.jpg", "b.jpg.mask.png"],
+            {"a": ["a.jpg_mask.png"], "b": ["b.jpg.mask.png"]},
+        ),
+        (
             "image and label folders",
             both("images", "masks", ["frame_0", "image_0", "Mask 0", "photo_0"]),
             {

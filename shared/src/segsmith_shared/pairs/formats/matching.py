@@ -12,6 +12,7 @@ from segsmith_shared.pairs.formats.words import (
     common_stem,
     without_label_word,
     without_numbered_label_word,
+    without_picture_ending,
     without_words,
 )
 from segsmith_shared.pairs.import_report import Finding
@@ -150,6 +151,7 @@ def _whole(stem: str) -> str:
 _STEPS: tuple[tuple[NameOf, NameOf], ...] = (
     (_whole, _whole),
     (_whole, without_label_word),
+    (_whole, without_picture_ending),
     (common_stem, common_stem),
     (lambda stem: without_words(stem, Part.IMAGE), lambda stem: without_words(stem, Part.LABEL)),
 )

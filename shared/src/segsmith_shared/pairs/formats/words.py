@@ -2,6 +2,9 @@
 
 import re
 from enum import StrEnum
+from pathlib import PurePosixPath
+
+from segsmith_shared.pairs.file_kinds import PICTURE_SUFFIXES
 
 
 class Part(StrEnum):
@@ -14,8 +17,8 @@ class Part(StrEnum):
 
 _IMAGE_WORDS = "images|image|imgs|img|originals|original|frames|frame|photos|photo|inputs|input"
 _LABEL_WORDS = (
-    "masks|mask|labels|label|segmentations|segmentation|seg|annotations|annotation|groundtruth|ground[ _-]truth|gt"
-    "|targets|target"
+    "masks|mask|labels|label|segmentations|segmentation|seg|annotations|annotation|annot|anno|groundtruth"
+    "|ground[ _-]truth|gt|targets|target"
 )
 _ROLE_FOLDER = re.compile(
     rf"(?:(?P<image>img_dir|jpegimages|pngimages|{_IMAGE_WORDS})"
@@ -24,7 +27,7 @@ _ROLE_FOLDER = re.compile(
 )
 # At the end of a folder's name only words that mean nothing else: "Kvasir-SEG" is no folder of labels.
 _ROLE_FOLDER_AT_END = re.compile(r"(?P<rest>.*)[ _-](?:(?P<image>images|image|imgs)|(?P<label>masks|mask|labels))")
-_LABELS_OF_SIBLING = re.compile(rf"(?P<sibling>.+?)(?:[ _-](?:{_LABEL_WORDS}|annot)|annot)")
+_LABELS_OF_SIBLING = re.compile(rf"(?P<sibling>.+?)(?:[ _-](?:{_LABEL_WORDS})|annot)")
 
 
 def _affix(words: str) -> re.Pattern[str]:
@@ -56,6 +59,15 @@ def labelled_sibling(folder: str) -> str | None:
 def without_label_word(stem: str) -> str | None:
     """The stem without the word for a label (`X_mask`, `mask_X`); None where it has none."""
     return _without(_LABEL_AFFIX, stem)
+
+
+def without_picture_ending(stem: str) -> str | None:
+    """The image's stem where a label has its whole file name before the own ending: `X.jpg` of `X.jpg.png` → `X`.
+
+    Also before a word for a label, `X.jpg_mask.png`; None for other names.
+    """
+    bare = PurePosixPath(without_label_word(stem) or stem)
+    return bare.stem if bare.suffix.lower() in PICTURE_SUFFIXES else None
 
 
 def without_numbered_label_word(stem: str) -> str | None:
