@@ -287,8 +287,11 @@ class _Check:
             if listing is None or not lines:
                 return candidates
             selection = select(lines, candidates, str(listing.path))
-            if selection.matched_lines < FOREIGN_BELOW * len(lines):
-                what = f"{selection.matched_lines} of its {len(lines)} lines name a pair: not used, all pairs are read"
+            if not selection.lines:
+                return candidates
+            if selection.matched_lines < FOREIGN_BELOW * selection.lines:
+                share = f"{selection.matched_lines} of its {selection.lines} lines name a pair"
+                what = f"{share}: not used, all pairs are read"
                 self._find("warning", "list-not-used", listing.path, what, "rename it, or give the right list (--ids)")
                 return candidates
             self._find("note", "list-used", listing.path, "only the pairs it lists are used")
