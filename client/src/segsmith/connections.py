@@ -6,15 +6,17 @@ it, and would send a local server's API key through a proxy.
 
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import httpx
 
-from segsmith.addresses import is_loopback
+from segsmith.addresses import check_host, ip_address, is_loopback
 from segsmith.problems import CertificatesUnusable, ProxyUnusable, ServerUnreachable
 
 
@@ -39,7 +41,7 @@ def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> Environ
     given = os.environ if environment is None else environment
     target = httpx.URL(url)
     without = given.get("no_proxy", given.get("NO_PROXY", ""))
-    if is_loopback(target.host) or any(_covers(entry, target) for entry in without.split(",")):
+    if is_loopback(target.host) or any(_covers(entry, target) for entry in re.split(r"[\s,;]+", without)):
         return None
     names = (f"{target.scheme}_proxy", f"{target.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
     variable = next((name for name in names if given.get(name, "").strip()), None)
@@ -50,25 +52,39 @@ def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> Environ
 
 
 def _covers(entry: str, target: httpx.URL) -> bool:
-    """Whether an entry of NO_PROXY means this address: *, a domain, an IP address or network, with a port or not."""
-    wanted = entry.strip().lower().rpartition("//")[2]
-    host = target.host.lower()
+    """Whether an entry of NO_PROXY means this address.
+
+    It is *, a domain (`example.org`, `.example.org`), a name or number with `*` in it (`10.*`), or an IP address or
+    network; with a port or not, also written as an address (`http://host.lab/`).
+    """
+    wanted = entry.lower().rpartition("//")[2]
+    if _is_network(wanted, target.host):
+        return True
+    wanted = wanted.partition("/")[0]
     if wanted in {"", "*"}:
         return wanted == "*"
-    if _is_network(wanted, host):
-        return True
     name, colon, port = wanted.rpartition(":")
     if colon and port.isdigit() and (name.endswith("]") or ":" not in name):
         if int(port) != (target.port or {"http": 80, "https": 443}[target.scheme]):
             return False
         wanted = name
-    wanted = wanted.strip("[]").lstrip("*").lstrip(".")
-    return host == wanted or host.endswith(f".{wanted}") or _is_network(wanted, host)
+    return _is_network(wanted, target.host) or _is_domain(wanted.strip("[]").rstrip("."), target.host)
+
+
+def _is_domain(wanted: str, host: str) -> bool:
+    host = host.lower().rstrip(".")
+    bare = wanted.lstrip("*").lstrip(".")
+    if "*" in bare:
+        return fnmatchcase(host, wanted)
+    return host == bare or host.endswith(f".{bare}")
 
 
 def _is_network(entry: str, host: str) -> bool:
+    address = ip_address(host)
+    if address is None:
+        return False
     try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return address in ipaddress.ip_network(ip_address(entry) or entry.strip("[]").rstrip("/"), strict=False)
     except ValueError:
         return False
 
@@ -77,6 +93,8 @@ def http_client(url: str, proxy: EnvironmentProxy | None, **options: Any) -> htt
     """A client for one address. Raises ProxyUnusable and CertificatesUnusable, which name the variable at fault."""
     verify = _certificates() if url.startswith("https:") else True
     try:
+        if proxy is not None:
+            check_host(httpx.URL(proxy.url))
         return httpx.Client(trust_env=False, proxy=proxy.url if proxy else None, verify=verify, **options)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         if proxy is None:

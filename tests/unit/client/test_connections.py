@@ -65,10 +65,33 @@ def test_a_server_on_this_machine_is_reached_whatever_the_environment_says(
         ("http://example.org:8001", "example.org:8000", False),
         ("http://example.org", "*", True),
         ("http://example.org", "", False),
+        ("http://a.example.org", "b.org example.org\tc.org", True),
+        ("http://host.lab", "http://host.lab/", True),
+        ("http://host.lab:8000", "http://host.lab:8000/api/", True),
+        ("http://host.lab:8001", "https://host.lab:8000/", False),
+        ("http://host.lab.", "host.lab", True),
+        ("http://10.1.2.3", "10.*", True),
+        ("http://110.1.2.3", "10.*", False),
+        ("http://192.168.7.3:81", "a.org, 192.168.*.*:81", True),
+        ("http://10.1", "10.0.0.1", True),
+        ("http://[::ffff:10.1.2.3]", "10.0.0.0/8", True),
+        ("http://10.1.2.3", "10.0.0.0/8/", True),
     ],
 )
 def test_no_proxy_is_understood_in_all_its_forms(url: str, entry: str, bypassed: bool) -> None:
     assert (proxy_for(url, {"HTTP_PROXY": DEAD, "NO_PROXY": entry}) is None) == bypassed
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.1:8231", "http://[::ffff:127.0.0.1]:1", "http://localhost.:80", "http://2130706433:1"),
+        *("http://ip6-localhost:1", "https://0x7f.1"),
+    ],
+)
+def test_no_spelling_of_this_machine_goes_through_a_proxy(url: str) -> None:
+    assert proxy_for(url, {"ALL_PROXY": DEAD}) is None
+    assert proxy_for("http://128.1", {"ALL_PROXY": DEAD}) is not None
 
 
 def test_the_scheme_chooses_the_proxy() -> None:
@@ -89,7 +112,7 @@ def test_a_dead_proxy_is_named_at_once_without_its_password(monkeypatch: pytest.
 
 
 def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value in ("socks5://127.0.0.1:1080", "ftp://127.0.0.1", "http://[::1"):
+    for value in ("socks5://127.0.0.1:1080", "ftp://127.0.0.1", "http://[::1", "http://a..b:80", "h:99999"):
         monkeypatch.setenv("ALL_PROXY", value)
         with pytest.raises(ProxyUnusable, match="ALL_PROXY"):
             Client(REMOTE)

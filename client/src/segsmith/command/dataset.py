@@ -12,6 +12,7 @@ from segsmith.command.tables import fields, moment, table
 from segsmith.problems import FolderNotFound
 from segsmith.values import Split
 from segsmith_shared.pairs.classes import CLASSES_FILE, LabelKind, class_list
+from segsmith_shared.pairs.id_lists import without_comments
 from segsmith_shared.pairs.import_report import ImportReport
 from segsmith_shared.plans.presets import preset_named
 from segsmith_shared.problems import Conflict, InvalidInput
@@ -210,7 +211,7 @@ def split(
         shares = {part: _share(share) for part, share in map(named, fraction)}
         made = here.client.versions.split(version, name, fractions=shares, seed=seed)
     else:
-        lists = {part: read_ids(Path(file)) for part, file in map(named, ids or [])}
+        lists = {part: without_comments(read_ids(Path(file))) for part, file in map(named, ids or [])}
         made = here.client.versions.split(version, name, parts=lists)
     return Shown(made, fields({"split": made.id, **made.counts}))
 

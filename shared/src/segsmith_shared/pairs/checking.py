@@ -27,7 +27,7 @@ from segsmith_shared.pairs.classes import (
     read_class_list,
 )
 from segsmith_shared.pairs.formats import Candidate, FolderListing, FoundFile, Matching, find_files, nearest, recognise
-from segsmith_shared.pairs.formats.leftovers import asides, endings, no_layout, unread_files
+from segsmith_shared.pairs.formats.leftovers import asides, endings, no_layout, united, unread_files
 from segsmith_shared.pairs.grouping import by_column, by_pattern, check_column, check_pattern
 from segsmith_shared.pairs.id_lists import FOREIGN_BELOW, IDS_FILE, read_id_list, select
 from segsmith_shared.pairs.import_report import (
@@ -264,7 +264,7 @@ class _Check:
         for file in matching.ignored:
             if file.is_picture:
                 self._find("note", "unused-picture", file.path, "neither an image nor a label in this layout")
-        self.findings += asides(matching)
+        self.findings += asides(matching) + united(matching)
         self._note_other_files([*matching.ignored, *(file for found in matching.asides.values() for file in found)])
         self._note_refused(matching)
 
@@ -287,8 +287,11 @@ class _Check:
             if listing is None or not lines:
                 return candidates
             selection = select(lines, candidates, str(listing.path))
-            if selection.matched_lines < FOREIGN_BELOW * len(lines):
-                what = f"{selection.matched_lines} of its {len(lines)} lines name a pair: not used, all pairs are read"
+            if not selection.lines:
+                return candidates
+            if selection.matched_lines < FOREIGN_BELOW * selection.lines:
+                share = f"{selection.matched_lines} of its {selection.lines} lines name a pair"
+                what = f"{share}: not used, all pairs are read"
                 self._find("warning", "list-not-used", listing.path, what, "rename it, or give the right list (--ids)")
                 return candidates
             self._find("note", "list-used", listing.path, "only the pairs it lists are used")

@@ -14,6 +14,8 @@ _PICTURE_MAGIC = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a",
     b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n",
 )  # fmt: skip
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the text begins that stands in for a file in a Git repository until Git LFS fetches it."""
 _HEAD_BYTES = 4096
 
 
@@ -27,6 +29,7 @@ class UnreadKind:
 
 _VOLUME = UnreadKind("volumes", "export their slices as PNG, image and label under the same name")
 _ARRAY = UnreadKind("arrays", "save each array as a PNG")
+_DICOM = UnreadKind("DICOM files", "export them as PNG")
 _ARCHIVE = UnreadKind("archives", "unpack them where they lie")
 _PICTURE = UnreadKind("pictures of another format", "convert them to PNG")
 _VECTOR = UnreadKind("drawings", "export them as PNG")
@@ -36,7 +39,7 @@ _LABELME = UnreadKind("labelme annotations", "export PNG labels with labelme2voc
 
 _KIND_BY_SUFFIX = {
     **dict.fromkeys((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mgz", ".img", ".hdr"), _VOLUME),
-    **dict.fromkeys((".dcm", ".dicom"), UnreadKind("DICOM files", "export them as PNG")),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), _DICOM),
     **dict.fromkeys((".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".pth", ".tfrecord", ".tfrecords",
                      ".parquet", ".zarr"), _ARRAY),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".tar.gz", ".bz2", ".tar.bz2", ".xz", ".tar.xz", ".7z", ".rar"),
@@ -46,6 +49,10 @@ _KIND_BY_SUFFIX = {
     **dict.fromkeys((".svg", ".eps", ".ai"), _VECTOR),
     **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), _VIDEO),
 }  # fmt: skip
+# Where in a file of an unknown ending, or of none as scanners export DICOM, its format says its name.
+_KIND_BY_MAGIC = (
+    (128, b"DICM", _DICOM), (0, b"\x93NUMPY", _ARRAY), (0, b"\x89HDF\r\n", _ARRAY), (344, b"n+1\0", _VOLUME),
+)  # fmt: skip
 
 
 def suffix_of(name: str) -> str:
@@ -61,7 +68,17 @@ def unread_kind(location: Path, name: str) -> UnreadKind | None:
     suffix = suffix_of(name)
     if suffix == ".json":
         return _annotations(location)
-    return _KIND_BY_SUFFIX.get(suffix)
+    return _KIND_BY_SUFFIX.get(suffix) or _kind_by_magic(location)
+
+
+def has_telling_ending(name: str) -> bool:
+    """Whether the ending alone says that a file is of a kind that is not read."""
+    return suffix_of(name) in _KIND_BY_SUFFIX or suffix_of(name) == ".json"
+
+
+def _kind_by_magic(location: Path) -> UnreadKind | None:
+    head = _head(location, 512)
+    return next((kind for start, magic, kind in _KIND_BY_MAGIC if head.startswith(magic, start)), None)
 
 
 def holds_picture(location: Path) -> bool:

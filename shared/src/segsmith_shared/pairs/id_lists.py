@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from segsmith_shared.pairs.file_kinds import PICTURE_SUFFIXES
 from segsmith_shared.pairs.formats import Candidate, FoundFile
 from segsmith_shared.pairs.import_report import Finding, many
-from segsmith_shared.pairs.text_files import columns_of, decoded
+from segsmith_shared.pairs.text_files import columns_of, decoded, without_excels_line
 
 IDS_FILE = "ids.txt"
 FOREIGN_BELOW = 0.1
@@ -22,16 +22,32 @@ _HOW = {
 }
 
 
+_COMMENT = "#"
+
+
 def read_id_list(data: bytes, name: str) -> list[str]:
-    """The lines of a list that hold anything; lines that begin with # do not count. Raises UnreadableText."""
-    return [line for text in decoded(data, name).splitlines() if (line := text.strip()) and not line.startswith("#")]
+    """The lines of a list that hold anything, without Excel's `sep=;`. Raises UnreadableText.
+
+    Those that begin with # are comments unless a pair is called so, which `select` looks up.
+    """
+    text, _ = without_excels_line(decoded(data, name))
+    return [line for each in text.splitlines() if (line := each.strip())]
+
+
+def without_comments(lines: Iterable[str]) -> list[str]:
+    """The lines that name something for certain."""
+    return [line for line in lines if not line.startswith(_COMMENT)]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The listed candidates in their order, how many lines name one, and what a person should know of the others."""
+    """The listed candidates in their order, how many lines name one, and what a person should know of the others.
+
+    `lines` counts those that are no comments.
+    """
 
     candidates: list[Candidate]
+    lines: int
     matched_lines: int
     findings: list[Finding]
 
@@ -40,30 +56,35 @@ def select(lines: Sequence[str], candidates: Sequence[Candidate], list_name: str
     """The candidates that the lines name: by name, path or file, with or without its ending, else by looser matches.
 
     A looser match (the end of a path, a label's name, another case, a column) counts only where it names one pair,
-    and is said in a note. A first line that only heads columns is passed over.
+    and is said in a note. A first line that only heads columns is passed over, and so are comments: lines that
+    begin with # and are not the name of a pair.
     """
     names = PairNames(candidates)
     chosen: set[str] = set()
     looser: Counter[str] = Counter()
     further: list[str] = []
     missing: list[str] = []
-    for line in lines:
-        found = names.find_line(line)
+    looked_up = [(line, names.find_line(line)) for line in lines]
+    counted = [(line, found) for line, found in looked_up if found.candidates or not line.startswith(_COMMENT)]
+    for line, found in counted:
         chosen |= {candidate.name for candidate in found.candidates}
         looser.update(found.how)
         further += found.further_columns
         if not found.candidates:
             missing.append(line)
-    if looser[_BY_COLUMN] and missing and missing[0] == lines[0] and len(columns_of(lines[0])) > 1:
+    if looser[_BY_COLUMN] and missing and missing[0] == counted[0][0] and len(columns_of(missing[0])) > 1:
         missing.pop(0)  # it heads the columns
     findings = [_missing(line) for line in sorted(set(missing))]
+    if lines and not counted:
+        what = "lists no pair: all its lines are comments"
+        findings.append(Finding(severity="error", code="not-found", file=list_name, what=what))
     findings += [_note(list_name, f"{many(looser[how], 'line')} {words}") for how, words in _HOW.items() if looser[how]]
     if further:
         shown = ", ".join(repr(text) for text in dict.fromkeys(further[:200]))
         what = f"{many(looser[_BY_COLUMN], 'line')} with further columns, which are not read: {shown[:120]}"
         findings.append(_note(list_name, what))
     listed = [candidate for candidate in candidates if candidate.name in chosen]
-    return Selection(listed, len(lines) - len(missing), findings)
+    return Selection(listed, len(counted), sum(bool(found.candidates) for _, found in counted), findings)
 
 
 def _missing(line: str) -> Finding:
@@ -99,7 +120,14 @@ class PairNames:
         self._by_label_folded = _folded(self._by_label)
 
     def find_line(self, line: str) -> FoundNames:
-        """What a line of a list names: as a whole, else by the first of its columns that names a pair."""
+        """What a line of a list names: as a whole, else by the first of its columns that names a pair.
+
+        A line that begins with # only by that very name, as a whole or in its first column.
+        """
+        if line.startswith(_COMMENT):
+            texts = (line, columns_of(line)[0])
+            exact = (found for text in texts if (found := self.find(text)).candidates and not found.how)
+            return next(exact, FoundNames())
         found = self.find(line)
         if found.candidates:
             return found

@@ -22,11 +22,11 @@ from segsmith_shared.pairs.bad_pictures import (
     UnreadableFile,
     UnsupportedPixels,
 )
+from segsmith_shared.pairs.file_kinds import LFS_POINTER
 from segsmith_shared.pairs.pair import ByteArray
 
 ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _DRAFT_FROM_PX = 256
 _ORIENTATION_TAG = 0x0112
 _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
@@ -108,7 +108,7 @@ def open_picture(path: Path, maximum_pixels: int, *, reduced: bool = False) -> O
             return OpenedPicture(_straight_alpha(picture), after, after if after in TRANSPOSES else before, exact)
         except UnidentifiedImageError:
             stream.seek(0)
-            if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise LfsPointer("a Git LFS pointer, not the picture itself") from None
             raise NoPicture(_what_it_is(path)) from None
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:

@@ -2,15 +2,20 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segsmith_shared.pairs.bad_pictures import LfsPointer
+from segsmith_shared.pairs.file_kinds import LFS_POINTER
 from segsmith_shared.problems import InvalidInput
 
 MAXIMUM_LIST_BYTES = 2**24
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _WITHOUT_MARK = ((1, "utf-16-le"), (0, "utf-16-be"))  # every other byte of Latin text is zero
 _DELIMITERS = ",;\t"
+_EXCELS_FIRST_LINE = re.compile(r'\s*"?sep=(?P<delimiter>.)"?,*[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+"""`sep=;` tells Excel by what the lines below are delimited, and is no line of the table."""
 
 
 class UnreadableText(InvalidInput):
@@ -22,8 +27,12 @@ class UnreadableText(InvalidInput):
 def decoded(data: bytes, name: str) -> str:
     """Text in UTF-8 or UTF-16, with or without a byte order mark, else in Windows' Western code page.
 
-    Raises UnreadableText for binary data, naming the file.
+    Raises UnreadableText for binary data and for a Git LFS pointer, naming the file.
     """
+    if data.startswith(LFS_POINTER):
+        raise UnreadableText(
+            f"{name} is a Git LFS pointer, not the list itself.", hint=f"{LfsPointer.advice.capitalize()}."
+        )
     encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     if encoding is None and len(data) > 1:
         encoding = next((encoding for start, encoding in _WITHOUT_MARK if not any(data[start:64:2])), None)
@@ -43,6 +52,12 @@ def _decoded(data: bytes, encoding: str | None) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("cp1252")
+
+
+def without_excels_line(text: str) -> tuple[str, str | None]:
+    """The text without a first line `sep=;`, and the delimiter that this line names; None where there is none."""
+    found = _EXCELS_FIRST_LINE.match(text)
+    return (text[found.end() :], found["delimiter"]) if found else (text, None)
 
 
 def columns_of(line: str) -> list[str]:
@@ -71,9 +86,13 @@ class Table:
 
 
 def read_table(text: str) -> Table:
-    """The table in `text`, delimited by comma, semicolon or tab, whichever its first line has most of."""
+    """The table in `text`, delimited by comma, semicolon or tab, whichever its first line has most of.
+
+    Excel's line `sep=;` goes before that.
+    """
+    text, delimiter = without_excels_line(text)
     first_line = text.lstrip("\n").partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first_line.count)
+    delimiter = delimiter or max(_DELIMITERS, key=first_line.count)
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(row)]
     except csv.Error:  # e.g. a quote that is never closed

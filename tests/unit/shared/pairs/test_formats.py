@@ -144,6 +144,35 @@ def test_two_images_of_one_name_are_not_guessed_between() -> None:
     assert refused.what == "has the same name as images/a.png, masks/a.png"
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "label_of"),
+    [
+        ("images/{}.jpg", "masks/{}.png", "masks/{}.png"),
+        ("images/{}.jpg", "masks/{}_Mask.png", "masks/{}_Mask.png"),
+        ("x/{}.jpg", "x/{}_mask.png", "x/{}_mask.png"),
+        ("IMG_{}.jpg", "IMG_{}_mask.png", "IMG_{}_mask.png"),
+        ("s/{0}/images/{0}.png", "s/{}/masks/1.png", "s/{}/masks/1.png"),
+        ("{}/images/1.jpg", "{}/masks/1.png", "{}/masks/1.png"),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_told_apart(images: str, labels: str, label_of: str) -> None:
+    stems = ["aB", "ab", "Ab", "x"]
+    matching = recognised(*(pattern.format(stem) for pattern in (images, labels) for stem in stems))
+    assert dict(pairs(matching).values()) == {images.format(stem): label_of.format(stem) for stem in stems}
+    assert not matching.refused
+
+
+def test_further_labels_go_to_the_image_of_their_case_and_case_is_forgiven_where_that_is_unambiguous() -> None:
+    matching = recognised(*both("images", "masks", ["ab", "aB", "C"]), "masks/aB_mask_1.png", "masks/c_mask_1.png")
+    assert {c.name: [label.path.name for label in c.labels] for c in matching.candidates} == {
+        "C": ["C.png", "c_mask_1.png"],
+        "aB": ["aB.png", "aB_mask_1.png"],
+        "ab": ["ab.png"],
+    }
+    loose = recognised("Images/A.jpg", "images/Train/b.jpg", "masks/a.PNG", "masks/train/B_mask.png")
+    assert sorted(pairs(loose)) == ["A", "b"]
+
+
 def test_pictures_without_labels_are_no_layout() -> None:
     assert recognise(files("a.jpg", "b.jpg", "notes.txt")) is None
     assert recognise([]) is None
@@ -281,6 +310,21 @@ def test_litter_of_desktops_is_not_looked_at(tmp_path: Path) -> None:
             {"Seg 0": ["Seg 0_mask.png"], "mask_5": ["mask_5_label.png"], "gt-9": ["gt-9_seg.png"]},
         ),
         (
+            "side by side",
+            ["train_0.bmp", "train_0_anno.bmp", "testA_1.bmp", "testA_1_anno.bmp"],
+            {"testA_1": ["testA_1_anno.bmp"], "train_0": ["train_0_anno.bmp"]},
+        ),
+        (
+            "image and label folders",
+            ["images/0.jpg", "masks/0.jpg.png", "images/v1.5.tif", "masks/v1.5.TIF.png", "images/v1.png"],
+            {"0": ["0.jpg.png"], "v1.5": ["v1.5.TIF.png"]},
+        ),
+        (
+            "side by side",
+            ["a.jpg", "a.jpg_mask.png", "b.jpg", "b.jpg.mask.png"],
+            {"a": ["a.jpg_mask.png"], "b": ["b.jpg.mask.png"]},
+        ),
+        (
             "image and label folders",
             both("images", "masks", ["frame_0", "image_0", "Mask 0", "photo_0"]),
             {
@@ -335,6 +379,36 @@ def test_every_image_gets_the_labels_that_its_publisher_gave_it(
     assert {c.name: [label.path.name for label in c.labels] for c in matching.candidates} == expected
 
 
+@pytest.mark.parametrize(
+    "few",
+    [
+        ["manual/0.png", "manual/1.png"],
+        ["1st_manual/3_manual1.png"],
+        ["images/0_1stHO.png"],
+        both("imagesTr", "labelsTr", ["0", "1"]),
+        ["ISIC_2018_Training_Input/ISIC_1.jpg", "ISIC_2018_Training_GroundTruth/ISIC_1_segmentation.png"],
+    ],
+)
+def test_a_few_files_in_a_published_layout_do_not_hide_a_complete_set_in_another(few: list[str]) -> None:
+    matching = recognised(*both("images", "masks", ["0", "1", "2", "3", "4", "5"]), *few)
+    assert matching.layout == "image and label folders"
+    assert pairs(matching)["0"] == ("images/0.png", "masks/0.png")
+    assert len(matching.candidates) == 6
+
+
+def test_fields_of_view_are_no_labels_also_where_more_images_have_them_than_have_vessels() -> None:
+    drive = recognised(
+        *(f"training/{part}" for part in ("images/21_training.tif", "1st_manual/21_manual1.gif")),
+        "training/mask/21_training_mask.gif",
+        *(f"test/images/0{n}_test.tif" for n in range(3)),
+        *(f"test/mask/0{n}_test_mask.gif" for n in range(3)),
+    )
+    assert {c.name: c.labels[0].path.name for c in drive.candidates} == {"21_training": "21_manual1.gif"}
+    own = recognised(*both("images", "manual", [str(n) for n in range(19)]), "images/19.png",
+                     *(f"mask/{n}.png" for n in range(20)))  # fmt: skip
+    assert (own.layout, len(own.candidates)) == ("retinal vessels (DRIVE, HRF, CHASE)", 19)
+
+
 def test_masks_that_are_no_labels_are_counted_for_what_they_are() -> None:
     matching = recognised("images/1_training.tif", "1st_manual/1_manual1.gif", "mask/1_training_mask.gif")
     assert {what: [file.path.name for file in found] for what, found in matching.asides.items()} == {
@@ -354,6 +428,31 @@ def test_an_image_of_several_channels_is_refused_by_name_and_the_others_are_kept
     assert (refused.code, refused.file) == ("several-channels", "imagesTr/b_0000.png")
     assert "2 channels of one image" in refused.what
     assert not matching.labels_alone
+
+
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ["img_0001", "img_0002"],
+        ["case0_1000", "case1_1001"],
+        ["a_0000", "a_0001", "b_0000", "b_0001"],
+        ["A_0000", "a_0001"],
+    ],
+)
+def test_four_digits_are_no_channel_where_labels_have_the_whole_name(stems: list[str]) -> None:
+    matching = recognised(*both("T/imagesTr", "T/labelsTr", stems))
+    assert matching.layout == "nnU-Net"
+    assert pairs(matching) == {stem: (f"T/imagesTr/{stem}.png", f"T/labelsTr/{stem}.png") for stem in stems}
+    assert not matching.refused
+
+
+def test_an_image_without_a_label_is_no_channel_in_a_dataset_that_numbers_its_images() -> None:
+    unlabelled = ["imagesTr/img_0003.png", "imagesTr/x_0001.png", "imagesTr/x_0002.png", "imagesTs/y_0001.png",
+                  "imagesTs/y_0002.png"]  # fmt: skip
+    matching = recognised(*both("imagesTr", "labelsTr", ["img_0001", "img_0002"]), *unlabelled)
+    assert sorted(pairs(matching)) == ["img_0001", "img_0002"]
+    assert [str(file.path) for file in matching.images_alone] == unlabelled
+    assert not matching.refused
 
 
 def test_the_same_numbered_label_in_two_formats_is_not_guessed_between() -> None:

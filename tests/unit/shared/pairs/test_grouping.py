@@ -52,6 +52,32 @@ def test_a_pattern_that_matches_nothing_is_an_error_that_shows_a_name(folder: Pa
         check(folder, group_pattern="^(q)")
 
 
+@pytest.mark.parametrize("pattern", ["^([a-o]*)", "(?P<group>x?)", "q*"])
+def test_empty_text_is_no_patient_that_all_pairs_would_share(tmp_path: Path, pattern: str) -> None:
+    draw_folder(tmp_path, 2)
+    for path in tmp_path.rglob("*-00*"):
+        path.rename(path.with_name(path.name.removeprefix("case-")))
+    with pytest.raises(GroupsNotFound, match="matches only empty text"):
+        check(tmp_path, group_pattern=pattern)
+
+
+def test_pairs_in_which_the_pattern_matches_only_empty_text_are_named(folder: Path) -> None:
+    report = check(folder, group_pattern=r"(p1|)_")
+    assert report.groups == [["p1_a", "p1_b"]]
+    [finding] = report.findings
+    assert (finding.code, finding.severity) == ("group-pattern", "warning")
+    assert "2 with only empty text matched): p2_a, p3_a" in finding.what
+
+
+@pytest.mark.parametrize("pattern", ["images", "^(p)"])
+def test_a_set_that_is_one_group_as_a_whole_is_worth_a_look(folder: Path, pattern: str) -> None:
+    report = check(folder, group_pattern=pattern)
+    assert len(report.groups[0]) == 4
+    [finding] = report.findings
+    assert (finding.code, finding.severity) == ("group-pattern", "warning")
+    assert "all 4 pairs are one group" in finding.what
+
+
 def test_a_pattern_that_backtracks_without_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "PATTERN_SECONDS", 0.3)
     for part, ending in (("images", "jpg"), ("masks", "png")):
@@ -66,6 +92,8 @@ def test_a_pattern_that_backtracks_without_end_is_stopped(folder: Path, monkeypa
         ("image,patient\np1_a.jpg,x\np1_b.jpg,x\np2_a.jpg,x\n", "patient"),
         ("\ufeffid;Patient;file\r\n0;x;images/p1_a.jpg\r\n1;x;P1_B\r\n2;x;masks/p2_a.png\r\n", "patient"),
         ("frame\tseq\np1_a\t4\np1_b\t4\np2_a\t4\np3_a\t\n", "seq"),
+        ("sep=;\nBild;Patient\np1_a.jpg;x\np1_b.jpg;x\np2_a.jpg;x\n", "Patient"),
+        ('\ufeff"sep=|"\r\nBild|Patient, name\r\np1_a|x\r\np1_b|x\r\np2_a|x\r\n', "Patient, name"),
     ],
 )
 def test_a_column_of_a_table_keeps_patients_together(folder: Path, table: str, column: str) -> None:
@@ -74,6 +102,33 @@ def test_a_column_of_a_table_keeps_patients_together(folder: Path, table: str, c
     assert report.groups == [["p1_a", "p1_b", "p2_a"]]
     assert report.group_sources[0].how == f"column 'meta.csv:{column}'"
     assert [finding.code for finding in report.findings] == ["group-column"]  # p3_a has no group
+
+
+@pytest.mark.parametrize("header", ["image,age,patient", "image,patient,age"])
+def test_numbers_that_happen_to_be_names_of_pairs_do_not_speak_for_them(tmp_path: Path, header: str) -> None:
+    for index, drawn in enumerate(draw_folder(tmp_path, 4), start=30):
+        for part, ending in (("images", "jpg"), ("masks", "png")):
+            (tmp_path / part / f"{drawn}.{ending}").rename(tmp_path / part / f"{index}.{ending}")
+    rows = [
+        {"image": f"{30 + n}.jpg", "age": age, "patient": f"P{n // 2}"}
+        for n, age in enumerate(["31", "31", "31", "30"])
+    ]
+    lines = [",".join(row[title] for title in header.split(",")) for row in rows]
+    (tmp_path / "meta.csv").write_text("\n".join([header, *lines]))
+    assert check(tmp_path, group_column="meta.csv:patient").groups == [["30", "31"], ["32", "33"]]
+
+
+def test_of_two_columns_that_name_every_pair_a_row_number_does_not_count_and_two_others_are_an_error(
+    tmp_path: Path,
+) -> None:
+    for index, drawn in enumerate(draw_folder(tmp_path, 4)):
+        for part, ending in (("images", "jpg"), ("masks", "png")):
+            (tmp_path / part / f"{drawn}.{ending}").rename(tmp_path / part / f"{index}.{ending}")
+    (tmp_path / "meta.csv").write_text("row,file,patient\n0,3.jpg,x\n1,2.jpg,x\n2,1.jpg,y\n3,0.jpg,z\n")
+    assert check(tmp_path, group_column="meta.csv:patient").groups == [["2", "3"]]
+    (tmp_path / "meta.csv").write_text("row,number,patient\n0,3,x\n1,2,x\n2,1,y\n3,0,z\n")
+    with pytest.raises(GroupsNotFound, match="columns 'row' and 'number'"):
+        check(tmp_path, group_column="meta.csv:patient")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from segsmith_shared.pairs.checking import CheckOptions, ImportReport, check_folder
 from segsmith_shared.pairs.formats import Candidate, FoundFile
-from segsmith_shared.pairs.id_lists import Selection, read_id_list, select
+from segsmith_shared.pairs.id_lists import Selection, read_id_list, select, without_comments
 from segsmith_shared.pairs.text_files import UnreadableText
 from tests.fixtures.pair_folders import draw_folder
 
@@ -39,7 +39,7 @@ def names(selection: Selection) -> list[str]:
     ],
 )
 def test_a_list_is_read_in_any_encoding(data: bytes) -> None:
-    assert read_id_list(data, "list.txt") == ["a0", "a1"]
+    assert without_comments(read_id_list(data, "list.txt")) == ["a0", "a1"]
 
 
 def test_a_list_of_the_western_code_page_keeps_its_letters_and_a_binary_file_is_refused() -> None:
@@ -83,12 +83,35 @@ def test_what_names_no_pair_is_said_line_by_line() -> None:
     assert [finding.file for finding in selection.findings] == ["no,body", "nobody"]
 
 
+@pytest.mark.parametrize("line", ["#1", "#1.png", "images/#1.png", "#1.png;P0", "#1 -1"])
+def test_a_pair_whose_name_begins_with_a_hash_is_no_comment(line: str) -> None:
+    selection = select([line, "a0"], [*PAIRS, candidate("#1")])
+    assert names(selection) == ["a0", "#1"]
+    assert selection.lines == selection.matched_lines == 2
+
+
+@pytest.mark.parametrize("comment", ["# a1", "#a1", "# images/a1.png", "#", "#1", "#name,a1"])
+def test_any_other_line_that_begins_with_a_hash_is_a_comment(comment: str) -> None:
+    selection = chosen(comment, "a0")
+    assert names(selection) == ["a0"]
+    assert selection.lines == 1
+    assert not selection.findings
+
+
 def test_a_looser_match_of_two_pairs_is_none() -> None:
     pairs = [candidate("p1/A", "p1/images/A.png"), candidate("p2/a", "p2/images/a.png")]
     assert [len(select([line], pairs).candidates) for line in ("A", "p2/images/A", "p3/a")] == [1, 1, 1]
     pairs.append(candidate("p4/a", "p4/images/a.png"))
     assert not select(["p3/a"], pairs).candidates
     assert len(select(["a"], pairs).candidates) == 2  # the very name of both, as ever
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "\ufeffsep=;\r\n", '"SEP=;"\n'])
+def test_what_excel_writes_first_is_no_name(first: str) -> None:
+    lines = read_id_list(f"{first}Bild;Patient\na0.png;P0\na1.png;P1\n".encode(), "list.csv")
+    selection = chosen(*lines)
+    assert names(selection) == ["a0", "a1"]
+    assert [finding.code for finding in selection.findings] == ["list-read-loosely"]
 
 
 def check(root: Path, **options: object) -> ImportReport:
@@ -102,6 +125,15 @@ def test_an_ids_file_of_something_else_is_said_and_not_obeyed(tmp_path: Path, te
     report = check(tmp_path)
     assert report.accepted == 3
     assert [(finding.code, finding.severity) for finding in report.findings] == [("list-not-used", "warning")]
+
+
+def test_an_ids_file_of_comments_alone_restricts_nothing(tmp_path: Path) -> None:
+    draw_folder(tmp_path, 1)
+    (tmp_path / "ids.txt").write_text("# case-000\n")
+    report = check(tmp_path)
+    assert report.accepted == 1
+    assert not report.findings
+    assert "all its lines are comments" in check(tmp_path, ids=["# case-000"]).in_words()
 
 
 def test_an_ids_file_with_some_names_missing_is_obeyed_and_says_which(tmp_path: Path) -> None:

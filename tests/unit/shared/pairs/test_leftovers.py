@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from segsmith_shared.pairs.checking import ImportReport, check_folder
+from segsmith_shared.pairs.checking import CheckOptions, ImportReport, check_folder
 from segsmith_shared.pairs.drawn import draw_pair
 from segsmith_shared.pairs.reading import PairReaders, ReadingFailure, ReadingRequest, ReadPair
+from segsmith_shared.problems import InvalidInput
 from tests.fixtures.pair_folders import draw_folder, save, square_label
 
 COCO = {"images": [{"id": 1}], "annotations": [{"segmentation": [[1, 2, 3]]}], "categories": []}
@@ -42,6 +43,13 @@ def touch(root: Path, *names: str, content: bytes = b"x") -> None:
         (["masks/x.tar.gz"], b"x", "masks: 1 .tar.gz file is not read: archives"),
         (["a.heic", "b.HEIC"], b"x", "2 .heic files are not read: pictures of another format (convert them to PNG)"),
         (["ann/instances.json"], json.dumps(COCO).encode(), "1 .json file is not read: COCO annotations (draw the"),
+        (
+            ["images/IM0", "images/1.2.840.113619.5", "images/IM1"],
+            bytes(128) + b"DICM",
+            "images: 3 files without a telling ending are not read: DICOM files (export them as PNG)",
+        ),
+        (["x"], b"\x93NUMPY\1\0", "1 file without a telling ending is not read: arrays"),
+        (["x.bin", "y"], bytes(344) + b"n+1\0", "2 files without a telling ending are not read: volumes"),
         (["a.json", "b.json"], json.dumps(LABELME).encode(), "2 .json files are not read: labelme annotations"),
     ],
 )
@@ -127,6 +135,7 @@ def test_a_file_that_goes_while_it_is_read_is_one_failure_and_the_next_pair_is_r
             "3 pictures in the layout 'nnU-Net', but none that can be used",
         ),
         (["readme.txt"], "none of 1 file is a picture"),
+        (["images/0", "masks/0.png"], "all that could be labels have no images"),
     ],
 )
 def test_where_nothing_fits_the_report_says_what_nearly_does(tmp_path: Path, names: list[str], words: str) -> None:
@@ -136,6 +145,50 @@ def test_where_nothing_fits_the_report_says_what_nearly_does(tmp_path: Path, nam
     [finding] = [finding for finding in report.findings if finding.code == "no-layout"]
     assert words in finding.what
     assert "images/" in finding.what_to_do
+
+
+@pytest.mark.parametrize("names", [["{}_mask1", "{}_mask2"], ["{}", "{}_mask_1"], ["{}/1", "{}/2"]])
+def test_labels_that_are_united_are_said_once_with_an_example(tmp_path: Path, names: list[str]) -> None:
+    cases = draw_folder(tmp_path, 4)
+    for case in cases[:3]:
+        label = (tmp_path / "masks" / f"{case}.png").read_bytes()
+        (tmp_path / "masks" / f"{case}.png").unlink()
+        touch(tmp_path / "masks", *(f"{name.format(case)}.png" for name in names), content=label)
+    if "/" in names[0]:
+        (tmp_path / "images" / f"{cases[3]}.jpg").unlink()
+        (tmp_path / "masks" / f"{cases[3]}.png").unlink()
+    report = check(tmp_path)
+    [finding] = [finding for finding in report.findings if finding.code == "labels-united"]
+    assert finding.severity == "note"
+    assert f"3 pairs of {report.accepted} with several label files, which are united: e.g. case-000" in finding.what
+    assert all(f"masks/{name.format('case-000')}.png" in finding.what for name in names)
+
+
+@pytest.mark.parametrize("one", ["masks/{}", "masks_{}", "{}/masks"])
+def test_two_folders_of_labels_are_said_to_be_two_and_one_to_be_chosen(tmp_path: Path, one: str) -> None:
+    folders = [one.format(side) for side in ("left", "right")]
+    touch(tmp_path, *(f"{folder}/a{n}.png" for folder in ("images", *folders) for n in range(3)))
+    [finding] = [finding for finding in check(tmp_path).findings if finding.code == "no-layout"]
+    assert f"2 folders hold labels of these images, {' and '.join(folders)}" in finding.what_to_do
+    assert "X_mask_1" in finding.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("classes.json", {}), ("ids.txt", {}), ("meta.csv", {"group_column": "meta.csv:patient"})],
+)
+def test_a_list_that_git_lfs_did_not_fetch_is_named_with_the_command_that_fetches_it(
+    tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
+    draw_folder(tmp_path, 1)
+    touch(tmp_path, name, content=POINTER)
+    try:
+        report = check_folder(tmp_path, CheckOptions.model_validate(options), workers=1)
+        said = " ".join(f"{finding.what} {finding.what_to_do}" for finding in report.findings)
+    except InvalidInput as problem:
+        said = f"{problem.detail} {problem.hint}"
+    assert f"{name} is a Git LFS pointer" in said
+    assert "git lfs pull" in said.lower()
 
 
 def test_archives_inside_an_upload_are_named_too(tmp_path: Path) -> None:

@@ -40,14 +40,29 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
+KNOWN_SHARE = 0.9
+"""Share of another layout's images that a published layout must account for to be believed by its folders' names."""
+
+
 def recognise(files: Sequence[FoundFile]) -> Matching | None:
     """The layout that pairs most of these files, or None where none finds a single pair.
 
-    A published layout that knows its own marks (`Matching.certain`) is believed at once.
+    A published layout that knows its own marks (`Matching.certain`) is believed at once, unless another one pairs many
+    images of which it knows nothing: two hand corrections in `manual/` say nothing against `images/` and `masks/`.
     """
     matchings = [matching for matching in _matchings(files) if matching.candidates]
-    certain = [matching for matching in matchings if matching.certain]
+    certain = [matching for matching in matchings if matching.certain and _holds(matching, matchings)]
     return max(certain or matchings, key=lambda matching: len(matching.candidates), default=None)
+
+
+def _holds(certain: Matching, matchings: Sequence[Matching]) -> bool:
+    """Whether a layout by its folders pairs, or knows the use of, nearly all images that any other would pair."""
+    if certain.files_named:
+        return True
+    known = {candidate.image for candidate in certain.candidates}
+    known |= {file for found in certain.asides.values() for file in found}
+    images_of_each = ([candidate.image for candidate in matching.candidates] for matching in matchings)
+    return all(sum(image in known for image in images) >= KNOWN_SHARE * len(images) for images in images_of_each)
 
 
 def nearest(files: Sequence[FoundFile]) -> Matching | None:

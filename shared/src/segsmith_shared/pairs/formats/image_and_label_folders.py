@@ -43,22 +43,21 @@ class _Siblings:
         if any(_DRAWINGS.fullmatch(folder) for folder in folders):
             return Aside("drawings of labels over images")
         for depth in reversed(range(len(folders))):
-            here, below = folders[: depth + 1], folders[depth + 1 :]
+            here, above, below = folders[: depth + 1], file.folders[:depth], file.folders[depth + 1 :]
             if sibling := self._labels.get(here):
-                return _role(Part.LABEL, _place(sibling), below, file)
+                return _role(Part.LABEL, _place((*above, sibling[-1])), below, file)
             if role := folder_role(here[-1]):
-                return _role(role[0], _place(here), below, file)
+                return _role(role[0], _place((*above, here[-1])), below, file)
             if here in self._images:
-                return _role(Part.IMAGE, here, below, file)
+                return _role(Part.IMAGE, (*above, here[-1]), below, file)
         return None
 
 
 def role_by_folder(file: FoundFile) -> Role | None:
     """The deepest folder with a telling name decides; the place is the path without the word."""
-    folders = tuple(folder.lower() for folder in file.folders)
-    for depth in reversed(range(len(folders))):
-        if role := folder_role(folders[depth]):
-            return _role(role[0], _place(folders[: depth + 1]), folders[depth + 1 :], file)
+    for depth in reversed(range(len(file.folders))):
+        if role := folder_role(file.folders[depth]):
+            return _role(role[0], _place(file.folders[: depth + 1]), file.folders[depth + 1 :], file)
     return None
 
 

@@ -28,6 +28,6 @@ def _role(file: FoundFile) -> Role | None:
     place = tuple(folder for folder in role.place if folder)
     if role.part is Part.IMAGE:
         # <id>/images/<id> and images/X are both looked for where the folder <id> or X would lie
-        own_folder = place[-1:] == (file.stem.lower(),)
+        own_folder = bool(place) and place[-1].lower() == file.stem.lower()
         return Role(Part.IMAGE, place[:-1] if own_folder else place, file.stem)
     return Role(Part.LABEL, place[:-1], place[-1], unites=True) if place else None

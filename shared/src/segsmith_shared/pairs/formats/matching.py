@@ -12,6 +12,7 @@ from segsmith_shared.pairs.formats.words import (
     common_stem,
     without_label_word,
     without_numbered_label_word,
+    without_picture_ending,
     without_words,
 )
 from segsmith_shared.pairs.import_report import Finding
@@ -23,7 +24,8 @@ MAXIMUM_NAME_CHARACTERS = 400
 class Role:
     """A file's part, what its path and its partner's have in common, and the sequence or patient it belongs to.
 
-    `loose_place` is tried where no partner has the same `place`. Labels that `unite` may be several of one image.
+    `place` and `stem` keep their case, by which partners are looked for first. `loose_place` is tried where no partner
+    has the same `place`. Labels that `unite` may be several of one image.
     """
 
     part: Part
@@ -66,6 +68,7 @@ class Candidate:
 class Matching:
     """What a layout makes of a folder. `why` is a sentence for people.
 
+    `certain`: its folders are called as published; `files_named`: so are the pictures themselves, beyond doubt.
     `known_as` is what files without a partner go by, less the words for their part. `refused` are findings about files
     that would be pairs, were it not for what each says; `asides` are pictures by what they are instead.
     """
@@ -73,6 +76,7 @@ class Matching:
     layout: str
     why: str
     certain: bool = False
+    files_named: bool = False
     candidates: list[Candidate] = field(default_factory=list)
     images_alone: list[FoundFile] = field(default_factory=list)
     labels_alone: list[FoundFile] = field(default_factory=list)
@@ -94,7 +98,10 @@ class Layout(Protocol):
 def match_by_role(
     layout: str, why: str, files: Sequence[FoundFile], role_of: RoleOf, *, certain: bool = False
 ) -> Matching:
-    """Put images and labels together, by equal names first, then by what is left of them without words like `mask`."""
+    """Put images and labels together, by equal names first, then by what is left of them without words like `mask`.
+
+    Each step looks for the same letter case first, so that `ab` and `Ab` are two images where each has its label.
+    """
     matching = Matching(layout, why, certain)
     roles: dict[FoundFile, Role] = {}
     for file in files:
@@ -122,7 +129,7 @@ def match_by_role(
 
 
 def _known_as(role: Role) -> str:
-    return "/".join(filter(None, (*role.place, common_stem(role.stem))))
+    return "/".join(filter(None, (*role.place, common_stem(role.stem)))).lower()
 
 
 def _ambiguous(group: Sequence[FoundFile]) -> Finding:
@@ -134,10 +141,17 @@ def _ambiguous(group: Sequence[FoundFile]) -> Finding:
 
 
 NameOf = Callable[[str], str | None]
+
+
+def _whole(stem: str) -> str:
+    return stem
+
+
 # How image and label may share a name, from strict to loose; what a step pairs, no later one sees.
 _STEPS: tuple[tuple[NameOf, NameOf], ...] = (
-    (str.lower, str.lower),
-    (str.lower, without_label_word),
+    (_whole, _whole),
+    (_whole, without_label_word),
+    (_whole, without_picture_ending),
     (common_stem, common_stem),
     (lambda stem: without_words(stem, Part.IMAGE), lambda stem: without_words(stem, Part.LABEL)),
 )
@@ -156,21 +170,23 @@ class _Pairing:
         self.open = [file for file, role in self.roles.items() if role.part is not Part.NEGATIVE]
         for place_of in (_place, _loose_place):
             for image_name, label_name in _STEPS:
-                self._pair(place_of, image_name, label_name)
-            self._unite_numbered(place_of)
+                for fold in (_whole, str.lower):
+                    self._pair(_key(place_of, image_name, fold), _key(place_of, label_name, fold))
+            for fold in (_whole, str.lower):
+                self._unite_numbered(_key(place_of, _whole, fold), _key(place_of, without_numbered_label_word, fold))
 
-    def _pair(self, place_of: "PlaceOf", image_name: NameOf, label_name: NameOf) -> None:
-        images, labels = self._by_key(Part.IMAGE, place_of, image_name), self._by_key(Part.LABEL, place_of, label_name)
+    def _pair(self, image_key: "KeyOf", label_key: "KeyOf") -> None:
+        images, labels = self._by_key(Part.IMAGE, image_key), self._by_key(Part.LABEL, label_key)
         for key in images.keys() & labels.keys():
             self._join(images[key], labels[key], unite=all(self.roles[label].unites for label in labels[key]))
         self._close()
 
-    def _unite_numbered(self, place_of: "PlaceOf") -> None:
+    def _unite_numbered(self, image_key: "KeyOf", label_key: "KeyOf") -> None:
         """Labels called `X_mask_1`, `X_mask_2` are further ones of X, whether or not it has an `X_mask`."""
-        labels = self._by_key(Part.LABEL, place_of, without_numbered_label_word)
+        labels = self._by_key(Part.LABEL, label_key)
         if not labels:
             return
-        images = self._by_key(Part.IMAGE, place_of, str.lower, also=list(self.labels_of))
+        images = self._by_key(Part.IMAGE, image_key, also=list(self.labels_of))
         for key in images.keys() & labels.keys():
             # the same number in two files, say .png and .jpg: no telling which counts
             once = len({file.stem.lower() for file in labels[key]}) == len(labels[key])
@@ -192,17 +208,28 @@ class _Pairing:
         self.open = [file for file in self.open if file not in settled]
 
     def _by_key(
-        self, part: Part, place_of: "PlaceOf", name_of: NameOf, also: Sequence[FoundFile] = ()
+        self, part: Part, key_of: "KeyOf", also: Sequence[FoundFile] = ()
     ) -> dict[tuple[str, ...], list[FoundFile]]:
         found: dict[tuple[str, ...], list[FoundFile]] = defaultdict(list)
         for file in (*self.open, *also):
             role = self.roles[file]
-            if role.part is part and (name := name_of(role.stem)) is not None:
-                found[*place_of(role), name].append(file)
+            if role.part is part and (key := key_of(role)) is not None:
+                found[key].append(file)
         return found
 
 
 PlaceOf = Callable[[Role], tuple[str, ...]]
+KeyOf = Callable[[Role], tuple[str, ...] | None]
+
+
+def _key(place_of: PlaceOf, name_of: NameOf, fold: Callable[[str], str]) -> KeyOf:
+    """What partners share: place and name, None where the name has not what `name_of` looks for."""
+
+    def key_of(role: Role) -> tuple[str, ...] | None:
+        name = name_of(role.stem)
+        return None if name is None else (*map(fold, place_of(role)), fold(name))
+
+    return key_of
 
 
 def _place(role: Role) -> tuple[str, ...]:

@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from segsmith_shared.pairs.formats.found import FoundFile
 from segsmith_shared.pairs.formats.matching import Aside, Matching, Role, match_by_role
@@ -18,8 +19,15 @@ _OBSERVER = re.compile(r"(?P<stem>.+)_(?P<which>1st|2nd)ho")
 _DRIVE_WORD = re.compile(r"(?P<stem>.+?)_(?:training|test|manual[12])")
 
 
+# DRIVE's 21_training, HRF's 01_dr, CHASE DB1's Image_01L
+_PUBLISHED_IMAGE = re.compile(r"\d+_(?:training|test|dr|g|h)|image_\d+[lr]")
+
+
 class RetinalVessels:
-    """Recognised by 1st_manual/, manual1/ or names ending in _1stHO. The second observer's labels are left alone."""
+    """Recognised by 1st_manual/, manual1/ or names ending in _1stHO. The second observer's labels are left alone.
+
+    Where most images are not called as published, another layout that pairs more of them goes before it.
+    """
 
     name = "retinal vessels (DRIVE, HRF, CHASE)"
 
@@ -27,11 +35,17 @@ class RetinalVessels:
         pictures = [file for file in files if file.is_picture]
         if any(_folder_part(file, _MANUAL) for file in pictures):
             why = "1st_manual/ or manual1/ holds the labels; mask/ is the field of view"
-            return match_by_role(self.name, why, files, _role_by_folder, certain=True)
+            return _with_names_looked_at(match_by_role(self.name, why, files, _role_by_folder, certain=True))
         if any((found := _OBSERVER.fullmatch(file.stem.lower())) and found["which"] == "1st" for file in pictures):
             why = "labels are called like their images with _1stHO, for the first observer"
-            return match_by_role(self.name, why, files, _role_by_observer, certain=True)
+            return _with_names_looked_at(match_by_role(self.name, why, files, _role_by_observer, certain=True))
         return None
+
+
+def _with_names_looked_at(matching: Matching) -> Matching:
+    images = [candidate.image for candidate in matching.candidates] + matching.images_alone
+    published = sum(_PUBLISHED_IMAGE.fullmatch(image.stem.lower()) is not None for image in images)
+    return replace(matching, files_named=2 * published > len(images))
 
 
 def _folder_part(file: FoundFile, pattern: re.Pattern[str]) -> bool:

@@ -33,4 +33,5 @@ class SideBySide:
 
 def _base(stem: str) -> str | None:
     """The image that a stem names as its own, `X_mask` and `X_mask_1` → `x`; None where it names none."""
-    return without_label_word(stem) or without_numbered_label_word(stem)
+    base = without_label_word(stem) or without_numbered_label_word(stem)
+    return base and base.lower()
