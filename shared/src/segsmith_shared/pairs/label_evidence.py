@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from segsmith_shared.pairs.even_areas import even_areas, even_share_inside
 from segsmith_shared.pairs.label_values import BLACK_UP_TO, VOC_VOID, Coding, LabelPixels, Values
 from segsmith_shared.pairs.pair import BoolArray, ByteArray
 
@@ -16,6 +17,7 @@ Shows = Literal["nothing", "one value", "two values", "several", "picture"]
 NOISE = 32  # levels around a cluster's peak that compression, or a border of almost black, may reach
 _APART = 96  # levels between two clusters
 _CLUSTERED = 0.8  # of the pixels, at least, where there are two clusters
+_EVEN_INSIDE = 0.2  # of an exact label's foreground, also where its edges were blurred over 16 px
 _EVEN_RANGE = 8  # levels within 3 × 3 px of an even area
 _FEWEST_PX = 9  # of even area that is no accident
 _LONE_PX, _LONE_SHARE = 20, 0.9  # one value that alone makes up the space between two clusters is no soft edge
@@ -91,25 +93,11 @@ def is_two_valued(label: LabelPixels) -> bool:
         return True
     if label.exact and counts[far].max() >= _LONE_SHARE * far_px:
         return False
-    return int((_even(levels, _EVEN_RANGE) & far[levels]).sum()) < _FEWEST_PX
+    return int((even_areas(levels, _EVEN_RANGE) & far[levels]).sum()) < _FEWEST_PX
 
 
 def _histogram(levels: ByteArray) -> Any:
     return np.array(Image.fromarray(levels).histogram())
-
-
-def _even(levels: ByteArray, most_apart: int) -> BoolArray:
-    """Where 3 × 3 px differ by at most so many levels, (H, W)."""
-    low, high = (_around(levels, kind) for kind in (np.minimum, np.maximum))
-    return np.asarray(high - low <= most_apart)
-
-
-def _around(levels: ByteArray, kind: np.ufunc) -> ByteArray:
-    """The least or greatest of 3 × 3 px, (H, W); ten times as fast as Pillow's rank filters."""
-    padded = np.pad(levels, 1, mode="edge")
-    down = kind(kind(padded[:-2], padded[1:-1]), padded[2:])
-    across: ByteArray = kind(kind(down[:, :-2], down[:, 1:-1]), down[:, 2:])
-    return across
 
 
 def _of_values(label: LabelPixels, *, two_valued: bool) -> LabelEvidence:
@@ -118,6 +106,9 @@ def _of_values(label: LabelPixels, *, two_valued: bool) -> LabelEvidence:
     present = np.flatnonzero(counts)
     ranked = present[np.argsort(-counts[present], kind="stable")][:_MOST_NAMED]
     kind: Shows = "two values" if two_valued else _shows(label, present)
+    looks_uneven = label.coding == "grey" and len(present) > _FEW_COLOURS and kind in {"two values", "several"}
+    if looks_uneven and _is_uneven_inside(label):
+        kind = "picture"
     instances = kind in {"several", "picture"} and _are_instances(values, present, alone=kind == "picture")
     rim = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     return LabelEvidence(
@@ -126,7 +117,7 @@ def _of_values(label: LabelPixels, *, two_valued: bool) -> LabelEvidence:
         marks=tuple(str(value) for value in ranked.tolist()),
         pixels=tuple(counts[ranked].tolist()),
         distinct=len(present),
-        faint=_faint(label, counts) if two_valued else (),
+        faint=_faint(label, counts) if kind == "two values" else (),
         instances=instances,
         border=str(np.bincount(rim).argmax()),
         background=label.background,
@@ -149,10 +140,19 @@ def _shows(label: LabelPixels, present: Any) -> Shows:
     levels = label.levels
     if label.exact and label.deep:
         low_byte, high_byte = (np.asarray(each, np.uint8) for each in (label.values & 255, label.values >> 8))
-        even = _even(low_byte, 0) & _even(high_byte, 0)
+        even = even_areas(low_byte, 0) & even_areas(high_byte, 0)
     else:
-        even = _even(levels, 0 if label.exact else _EVEN_RANGE)
+        even = even_areas(levels, 0 if label.exact else _EVEN_RANGE)
     return "several" if even.mean() >= 0.5 else "picture"
+
+
+def _is_uneven_inside(label: LabelPixels) -> bool:
+    """Whether grey values apart from the most frequent one are as uneven as a picture's, also one on much black."""
+    levels = label.levels
+    background = int(_histogram(levels).argmax())
+    foreground = np.abs(levels.astype(np.int16) - background) > NOISE
+    even = even_areas(levels, 0 if label.exact else _EVEN_RANGE)
+    return even_share_inside(even, foreground) < (_EVEN_INSIDE if label.exact else 0.5)
 
 
 def _faint(label: LabelPixels, counts: Any) -> tuple[int, ...]:
@@ -161,7 +161,7 @@ def _faint(label: LabelPixels, counts: Any) -> tuple[int, ...]:
     if not label.exact or not near_zero or counts[0] == 0:
         return ()
     small = np.asarray(np.minimum(label.values, 255), np.uint8)
-    even = np.bincount(small[_even(small, 0)], minlength=NOISE)
+    even = np.bincount(small[even_areas(small, 0)], minlength=NOISE)
     return tuple(value for value in near_zero if even[value] >= _FEWEST_PX)
 
 
@@ -229,15 +229,17 @@ def are_near(one: str, other: str) -> bool:
 def _even_colours(label: LabelPixels, colours: ByteArray) -> tuple[dict[str, int], float]:
     """Colours of even areas with their pixels, and which share of the picture is even.
 
-    Of a file of few exact colours those of thin areas count too, unless they lie between two others as an edge does.
+    Black is left out of the share. Of a file of few exact colours those of thin areas count too, unless they lie between two others as an edge does.
     """
     even = np.ones(colours.shape[:2], np.bool_)
     for channel in range(3):
-        even &= _even(np.ascontiguousarray(colours[..., channel]), 0 if label.exact else _COLOUR_NOISE)
+        even &= even_areas(np.ascontiguousarray(colours[..., channel]), 0 if label.exact else _COLOUR_NOISE)
     found = _merged(_ranked(colours[even]))
     few = Image.fromarray(colours).getcolors(_FEW_COLOURS) if label.exact else None
     if few is None:
-        return {_hex(colour): number for colour, number in found.items()}, float(even.mean())
+        foreground = label.values > NOISE
+        share = min(float(even.mean()), even_share_inside(even, np.asarray(foreground)))
+        return {_hex(colour): number for colour, number in found.items()}, share
     thin = [(number, colour) for number, colour in few if isinstance(colour, tuple) and not _between(colour, [*found])]
     found = _merged([*((number, colour) for colour, number in found.items()), *sorted(thin, reverse=True)])
     return {_hex(colour): number for colour, number in found.items()}, 1.0
