@@ -1,4 +1,4 @@
-"""Even areas of a label file, and whether what is not background is even at all, as in a label, or not, as in pictures."""
+"""Even areas of a label file: which there are, and whether the foreground consists of them, as a picture's does not."""
 
 import numpy as np
 
