@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segsmith_shared.pairs.bad_pictures import BadPicture, LabelOfAnotherSize, LabelWithoutThreshold
@@ -138,7 +139,7 @@ def _lesions(pixels: LabelPixels, rule: LabelRule, procedure: str) -> BoolArray:
     if rule.how == "half":
         return _from_half(pixels, procedure)
     if pixels.colours is not None:
-        return ~_near(pixels.colours, "#000000")
+        return ~_near(pixels.colours, "#000000", _others(pixels, "#000000"))
     noise = 0 if pixels.exact else _JPEG_NOISE
     return np.asarray(np.abs(pixels.values.astype(np.int32) - pixels.background) > noise)
 
@@ -159,24 +160,40 @@ def _from_half(pixels: LabelPixels, procedure: str) -> BoolArray:
 def _foreground(pixels: LabelPixels, foreground: str) -> BoolArray:
     """The pixels of a value, an index or a colour (#rrggbb); of a label of two clusters the whole cluster."""
     if foreground.startswith("#"):
-        grey = pixels.levels[..., None]
-        return _near(
-            np.broadcast_to(grey, (*grey.shape[:2], 3)) if pixels.colours is None else pixels.colours, foreground
-        )
+        if pixels.colours is not None:
+            return _near(pixels.colours, foreground, _others(pixels, foreground))
+        return _near(np.broadcast_to(pixels.levels[..., None], (*pixels.levels.shape, 3)), foreground)
     value, half = int(foreground), 128 * 257 if pixels.deep else 128
     if pixels.coding == "grey":
         shown = evidence_of(pixels)
-        if shown.shows == "two values" and (value >= half or not shown.faint):
+        peak = next((mark for mark in map(int, shown.marks) if (mark >= half) == (value >= half)), None)
+        is_peak = peak is not None and abs(value - peak) <= (shown.apart if value >= half or not pixels.exact else 0)
+        if shown.shows == "two values" and is_peak and (value >= half or not shown.faint):
             return np.asarray((pixels.values >= half) == (value >= half))
     noise = 0 if pixels.exact else _JPEG_NOISE
     return np.asarray(np.abs(pixels.values.astype(np.int32) - value) <= noise)
 
 
-def _near(colours: ByteArray, colour: str) -> BoolArray:
-    """Where uint8 (H, W, 3) is the colour but for compression noise, (H, W)."""
-    wanted = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8).astype(np.int32)
+def _others(pixels: LabelPixels, colour: str) -> list[str]:
+    """What else the even areas of an exact file show, so that it is not taken for noise around a colour."""
+    return [mark for mark in evidence_of(pixels).marks if mark != colour] if pixels.exact else []
+
+
+def _near(colours: ByteArray, colour: str, others: Sequence[str] = ()) -> BoolArray:
+    """Where uint8 (H, W, 3) is the colour but for compression noise, and nearer to it than to `others`, (H, W)."""
+    wanted, *rivals = (np.frombuffer(bytes.fromhex(each[1:]), np.uint8).astype(np.int32) for each in (colour, *others))
     near = np.empty(colours.shape[:2], np.bool_)
     for top in range(0, len(colours), _ROWS_AT_ONCE):  # differences of a whole large picture would not fit
-        difference = colours[top : top + _ROWS_AT_ONCE].astype(np.int32) - wanted
-        near[top : top + _ROWS_AT_ONCE] = np.einsum("hwc,hwc->hw", difference, difference) <= BLACK_UP_TO**2
+        rows = colours[top : top + _ROWS_AT_ONCE].astype(np.int32)
+        distance = _squared_distance(rows, wanted)
+        is_near = distance <= BLACK_UP_TO**2
+        for rival in rivals:
+            if _squared_distance(rival, wanted) <= (2 * BLACK_UP_TO) ** 2:
+                is_near &= distance <= _squared_distance(rows, rival)
+        near[top : top + _ROWS_AT_ONCE] = is_near
     return near
+
+
+def _squared_distance(colours: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int32]:
+    difference = colours - other
+    return np.asarray(np.einsum("...c,...c->...", difference, difference))

@@ -19,6 +19,8 @@ from segsmith_shared.pairs.label_values import VOC_VOID, Coding
 How = Literal["half", "ones", "above_background", "indices", "foreground"]
 
 _OF_A_SET = 0.25  # of the files that show something: so many of several values make it a set of such
+_OF_A_LARGE_SET = 0.05  # as do so many, if it isn't one odd file
+_YES = {1, 255, 65535}  # different ways of saving the same two-valued mask
 _SHOWN = 8
 
 
@@ -72,6 +74,10 @@ def classes_shown(evidence: Sequence[LabelEvidence | None]) -> tuple[ClassSpec, 
     if len({each.coding == "colour" for each in seen}) > 1:
         raise WrongClasses("Some labels are coloured and some are not.", hint=_GIVE_CLASSES)
     marks = _Marks(seen)
+    if not marks.name_classes:
+        raise WrongClasses(
+            "The labels' values differ by compression or soft edges, and name no classes.", hint=_NO_LOSS
+        )
     listed = _as_classes(marks)
     if not 1 <= len(marks.lesions) <= MOST_CLASSES:
         shown = ", ".join(marks.lesions[:_SHOWN]) or "none"
@@ -107,29 +113,36 @@ def _as_instances(of: _Set, file: LabelEvidence) -> LabelRule:
 class _Marks:
     """The values, indices or colours that some files show together, with the pixels of each."""
 
-    def __init__(self, files: Sequence[LabelEvidence]) -> None:
+    def __init__(self, files: Sequence[LabelEvidence], *, void: bool = True) -> None:
         self.pixels: Counter[str] = Counter()
+        self.apart = max((file.apart for file in files), default=0)
+        # by value every pixel must be listed, which those of edges and noise cannot be; colours go to the nearest
+        self.name_classes = self.apart == 0 or any(file.coding == "colour" for file in files)
         for file in files:
             for mark, pixels in zip(file.marks, file.pixels, strict=True):
                 if not file.faint or int(mark) in {0, VOC_VOID, *file.faint}:
                     self.pixels[self.known_as(mark)] += pixels
         borders = Counter(self.known_as(file.border) for file in files)
-        backgrounds = {mark for mark in self.pixels if _is_zero(mark)} | {str(file.background) for file in files}
+        backgrounds = {mark for mark in self.pixels if _is_zero(mark, self.apart)}
+        backgrounds |= {str(file.background) for file in files}
         usual = borders.most_common(1)[0][0] if borders else "0"
         self.usual_background = not borders or usual in backgrounds or usual not in self.pixels
         self.background = "0" if self.usual_background else usual
         values = {int(mark) for mark in self.pixels if not mark.startswith("#")}
         # 255 beside small numbers means unknown, unless counting reaches it or it surrounds everything
         beside = VOC_VOID in values and self.background != str(VOC_VOID) and max(values) == VOC_VOID
-        self.unknown = VOC_VOID if beside and not values & {*range(128, VOC_VOID)} and len(values) > 2 else None
+        beside = beside and not values & {*range(128, VOC_VOID)} and len(values) > 2
+        # … or is most of what is marked, or all that other files mark: a lesion
+        minor = 2 * self.pixels[str(VOC_VOID)] <= sum(n for mark, n in self.pixels.items() if mark != self.background)
+        self.unknown = VOC_VOID if void and beside and minor else None
         ignored = {self.background, *(backgrounds if self.usual_background else ()), str(self.unknown)}
         self.lesions = sorted((mark for mark in self.pixels if mark not in ignored), key=_order)
 
     def known_as(self, mark: str) -> str:
-        """A colour within 40 levels of one before is the same; a value is itself."""
+        """A colour as near to one before as the files' noise goes is the same; a value is itself."""
         if not mark.startswith("#"):
             return mark
-        return next((each for each in self.pixels if are_near(each, mark)), mark)
+        return next((each for each in self.pixels if are_near(each, mark, self.apart)), mark)
 
 
 class _GreySet:
@@ -138,13 +151,18 @@ class _GreySet:
     def __init__(self, files: Sequence[LabelEvidence]) -> None:
         faint = Counter(value for file in files for value in file.faint)
         two = sum(file.shows == "two values" for file in files)
-        # almost black borders of some files are no classes; what every other file shows, or counts from 1, is
-        meant = {value for value, times in faint.items() if times > two / 2} | ({1} & faint.keys())
-        several = [file for file in files if self._of_several(file) or meant & set(file.faint)]
-        self.several = {id(file) for file in several}
-        self.instances = any(file.instances for file in several)
-        self.marks = _Marks(several)
-        self.mostly = bool(several) and len(several) >= _OF_A_SET * sum(file.shows != "nothing" for file in files)
+        # almost black borders of some files are no classes; what a quarter of the files show, or counts from 1, is
+        meant = {value for value, times in faint.items() if times > _OF_A_SET * two} | ({1} & faint.keys())
+        of_several = [file for file in files if self._of_several(file) or meant & set(file.faint)]
+        several = {id(file) for file in of_several}
+        single = [file for file in files if id(file) not in several and file.shows != "picture"]
+        odd = _excluding_each_other(single)
+        self.several = several | {id(file) for file in odd}
+        several_files = [file for file in files if id(file) in self.several]
+        self.instances = any(file.instances for file in several_files)
+        plain = any(_lesion_value(file) == VOC_VOID for file in single if file.shows == "two values")
+        self.marks = _Marks(several_files, void=not plain)
+        self.mostly = _are_many(len(several_files), sum(file.shows != "nothing" for file in files))
 
     @staticmethod
     def _of_several(file: LabelEvidence) -> bool:
@@ -159,7 +177,7 @@ class _GreySet:
             return LabelRule("ones", note="label values 0 and 1 read as background and lesion")
         highest = max(file.values)
         if file.shows == "two values" or highest >= (128 * 257 if file.deep else 128):
-            return LabelRule()
+            return LabelRule(note=_merged_with_black(file))
         shown = f"its highest value is {highest}, lesion begins at {128 * 257 if file.deep else 128}"
         return LabelWithoutThreshold(shown, f"if {highest} is the lesion's value: --foreground {highest}")
 
@@ -191,14 +209,16 @@ class _MarkSet:
         only = [shown[0] for file in files if len(shown := self._lesions_of(file)) == 1]
         usual, times = Counter(only).most_common(1)[0] if only else ("", 0)
         showing = sum(bool(self._lesions_of(file)) for file in files)
-        self.lesion = usual if times > (1 - _OF_A_SET) * showing else None
+        self.lesion = usual if times and not _are_many(showing - times, showing) else None
 
     def _lesions_of(self, file: LabelEvidence) -> list[str]:
         background = {str(file.background)} if file.coding == "palette" else set()
         void = {str(VOC_VOID)} if file.coding == "palette" else set()
         marks = dict.fromkeys(self.marks.known_as(mark) for mark in file.marks)
         return [
-            mark for mark in marks if mark not in background | void and not (mark.startswith("#") and is_black(mark))
+            mark
+            for mark in marks
+            if mark not in background | void and not (mark.startswith("#") and is_black(mark, file.apart))
         ]
 
     def decision(self, file: LabelEvidence) -> Decision:
@@ -221,11 +241,54 @@ class _MarkSet:
 
 
 _THINGS = {"grey": "values", "palette": "palette indices", "colour": "colours"}
+_NO_LOSS = "Save them as PNG without smoothing, or read the values around one with --foreground VALUE."
 _GIVE_CLASSES = "Name them with --classes, or read all of them as lesion with --labels instances."
 
 
-def _is_zero(mark: str) -> bool:
-    return is_black(mark) if mark.startswith("#") else mark == "0"
+def _are_many(files: int, of: int) -> bool:
+    """Whether so many files are what their set is, and no oddity of theirs."""
+    return files >= _OF_A_SET * of or (files > 1 and files >= _OF_A_LARGE_SET * of)
+
+
+def _lesion_value(file: LabelEvidence) -> int:
+    """The most frequent value of a two-valued file that can be its lesion; 0 where it shows none."""
+    half = 128 * 257 if file.deep else 128
+    ranked = [value for value in map(int, file.marks) if value > 0]
+    return next((value for value in ranked if value >= half), ranked[0] if ranked and file.shows != "nothing" else 0)
+
+
+def _excluding_each_other(files: Sequence[LabelEvidence]) -> list[LabelEvidence]:
+    """Two-valued files whose lesions' values differ over the set, beyond noise: classes, each in files of its own.
+
+    A few odd ones alone where the others agree.
+    """
+    by_value: dict[int, list[LabelEvidence]] = {}
+    for file in files:
+        value = _lesion_value(file)
+        if value == 0:
+            continue
+        apart = file.apart
+        yes = any(abs(value - each) <= apart for each in _YES)
+        known = VOC_VOID if yes else next((each for each in by_value if abs(value - each) <= apart), value)
+        by_value.setdefault(known, []).append(file)
+    if len(by_value) < 2:
+        return []
+    usual = max(by_value.values(), key=len)
+    odd = [file for group in by_value.values() if group is not usual for file in group]
+    return [*usual, *odd] if _are_many(len(odd), len(usual) + len(odd)) else odd
+
+
+def _merged_with_black(file: LabelEvidence) -> str:
+    if not file.faint:
+        return ""
+    shown = ", ".join(
+        f"{mark} ({n} px)" for mark, n in zip(file.marks, file.pixels, strict=True) if int(mark) in file.faint
+    )
+    return f"almost black read as background: {shown}"
+
+
+def _is_zero(mark: str, apart: int) -> bool:
+    return is_black(mark, apart) if mark.startswith("#") else mark == "0"
 
 
 def _order(mark: str) -> tuple[int, str]:
@@ -260,15 +323,20 @@ def _as_classes(marks: _Marks) -> dict[str, str]:
 def _commands(marks: _Marks) -> str:
     """The options that resolve a set of several values: by class, all as one lesion, or one of them."""
     ways = []
-    if 1 <= len(marks.lesions) <= MOST_CLASSES:
+    if marks.name_classes and 1 <= len(marks.lesions) <= MOST_CLASSES:
         listed = ",".join(f"{name}={mark}" for name, mark in _as_classes(marks).items())
         ways.append(f"name what they are: --classes {_quoted(listed)}")
-    if marks.lesions == ["128", "255"]:
+    if marks.name_classes and marks.lesions == ["128", "255"]:
         ways.append("where 128 is unknown: --classes lesion=255,ignore=128")
+    if marks.lesions == ["1", "255"]:
+        ways.append("where 255 is unknown: --classes lesion=1,ignore=255")
+    if not marks.name_classes:
+        ways.append("if they are soft edges of one lesion: --labels binary")
     if marks.usual_background:
         ways.append("to read all of them as lesion: --labels instances")
     if marks.lesions:
-        ways.append(f"to read one of them: --foreground {_quoted(marks.lesions[0])}")
+        others = f" (or {', '.join(marks.lesions[1:])})" if 1 < len(marks.lesions) <= MOST_CLASSES else ""
+        ways.append(f"to read one of them: --foreground {_quoted(marks.lesions[0])}{others}")
     return "; ".join(ways)
 
 

@@ -96,12 +96,13 @@ def _inverted(pairs: Sequence[PairTraits]) -> Doubt | None:
     files = [pair.label_file for pair in pairs if _is_inverted(pair)]
     if not files:
         return None
-    mostly = len(files) > len(pairs) / 2
+    # --foreground 0 inverts every label, so that none may be right as it is
+    all_of_them = len(files) > len(pairs) / 2 and all(pair.lesion_fraction > 0.5 for pair in pairs)
     return Doubt(
-        "labels-inverted" if mostly else "some-labels-inverted",
+        "labels-inverted" if all_of_them else "some-labels-inverted",
         files[0],
         f"{_of_set(len(files), len(pairs))} labels mark over half of the picture and its border{_also(files)}",
-        "where black is the lesion: --foreground 0" if mostly else "invert these, or leave them out",
+        "where black is the lesion: --foreground 0" if all_of_them else "invert these, or leave them out",
     )
 
 

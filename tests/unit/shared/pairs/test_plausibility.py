@@ -46,6 +46,16 @@ def test_inverted_labels_are_doubted_with_the_option_that_reads_them(tmp_path: P
     assert inverted < 2 or "also masks/p1.png" in doubts[code]
 
 
+@pytest.mark.parametrize(("inverted", "advised"), [(3, False), (4, True)])
+def test_black_as_the_foreground_is_advised_only_where_no_label_is_right(
+    tmp_path: Path, inverted: int, *, advised: bool
+) -> None:
+    """It would invert the right ones."""
+    save_masks(tmp_path, [lesion(index) ^ (index < inverted) for index in range(COUNT)])
+    advice = [finding.what_to_do for finding in report_on(tmp_path).findings if finding.code.endswith("inverted")]
+    assert [("--foreground 0" in each) for each in advice] == [advised]
+
+
 @pytest.mark.parametrize("wide_px", [20.1, 30, 46])
 def test_the_same_area_in_every_picture_is_a_field_of_view(tmp_path: Path, wide_px: int) -> None:
     save_masks(tmp_path, [disc(wide_px + 0.1 * index) for index in range(COUNT)])
