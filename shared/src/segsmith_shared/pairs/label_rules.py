@@ -133,7 +133,8 @@ class _Marks:
         beside = VOC_VOID in values and self.background != str(VOC_VOID) and max(values) == VOC_VOID
         beside = beside and not values & {*range(128, VOC_VOID)} and len(values) > 2
         # … or is most of what is marked, or all that other files mark: a lesion
-        minor = 2 * self.pixels[str(VOC_VOID)] <= sum(n for mark, n in self.pixels.items() if mark != self.background)
+        marked_px = sum(n for mark, n in self.pixels.items() if mark != self.background)
+        minor = len(files) == 1 or 2 * self.pixels[str(VOC_VOID)] <= marked_px  # a file alone may be mostly unknown
         self.unknown = VOC_VOID if void and beside and minor else None
         ignored = {self.background, *(backgrounds if self.usual_background else ()), str(self.unknown)}
         self.lesions = sorted((mark for mark in self.pixels if mark not in ignored), key=_order)
