@@ -78,7 +78,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 def run_trials(trials: Sequence[Trial], *, jobs: int) -> Iterator[tuple[int, Outcome, float, str]]:
     """(number of the trial, outcome, seconds, what pytest printed) as trials end, `jobs` of them at a time.
 
-    Whatever torch and the like take to be imported is paid once where the caller has imported them before. Raises
+    Modules that the caller has imported, such as torch, are not imported again in each trial. Raises
     TestsNotRun where pytest finds no test or does not understand its arguments.
     """
     running: dict[int, _Running] = {}

@@ -115,11 +115,13 @@ def test_halves_have_the_same_n_on_all_sides_and_keep_near_duplicates_together()
     assert len(set(drawn_halves)) > 10  # another division each time
 
 
-@pytest.mark.parametrize(("n_real", "n_synthetic", "told"), [(8, 4, True), (7, 9, False), (30, 3, False)])
-def test_halves_of_fewer_pictures_than_kid_needs_are_not_compared(n_real: int, n_synthetic: int, told: bool) -> None:
+@pytest.mark.parametrize(("n_real", "n_synthetic", "compared"), [(8, 4, True), (7, 9, False), (30, 3, False)])
+def test_halves_of_fewer_pictures_than_kid_needs_are_not_compared(
+    n_real: int, n_synthetic: int, compared: bool
+) -> None:
     features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     found = matched_figures(features[:n_real], features[-n_synthetic:], kid, groups=None, seed=0, repeats=2)
-    assert (found is not None) == told
+    assert (found is not None) == compared
 
 
 def test_a_set_of_copies_lies_nearer_to_the_real_pictures_than_they_lie_to_each_other() -> None:

@@ -131,9 +131,9 @@ def test_no_interval_reaches_below_zero() -> None:
 
 
 def test_draws_are_counted_one_by_one() -> None:
-    told: list[tuple[int, int]] = []
-    fid_figure(gaussian(6, 2, 1), gaussian(6, 2, 2), seed=0, samples=3, on_step=lambda *step: told.append(step))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    steps: list[tuple[int, int]] = []
+    fid_figure(gaussian(6, 2, 1), gaussian(6, 2, 2), seed=0, samples=3, on_step=lambda *step: steps.append(step))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_no_interval_is_made_up_without_samples() -> None:

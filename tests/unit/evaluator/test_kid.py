@@ -91,9 +91,9 @@ def test_the_interval_is_the_normal_one_of_95_percent() -> None:
 
 
 def test_two_subsets_have_a_deviation_and_are_counted_one_by_one() -> None:
-    told: list[tuple[int, int]] = []
-    figure = kid_figure(features(9, 1), features(9, 2), seed=1, subsets=2, on_step=lambda *step: told.append(step))
-    assert told == [(1, 2), (2, 2)]
+    steps: list[tuple[int, int]] = []
+    figure = kid_figure(features(9, 1), features(9, 2), seed=1, subsets=2, on_step=lambda *step: steps.append(step))
+    assert steps == [(1, 2), (2, 2)]
     values = []
     for subset in range(2):
         rng = numpy_generator_for(1, "kid-subset", subset)

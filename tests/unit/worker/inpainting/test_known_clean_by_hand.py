@@ -13,18 +13,6 @@ from tests.unit.worker.inpainting.test_samplers import AWARE, SEEDS, oracle, sam
 EVALUATIONS = 5
 
 
-@pytest.fixture
-def known() -> Tensor:
-    return torch.rand(4, 4, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1
-
-
-@pytest.fixture
-def region() -> Tensor:
-    inside = torch.zeros(4, 1, 16, 16)
-    inside[:, :, 2:9, 5:14] = 1
-    return inside
-
-
 def answer_of(inside: float) -> Tensor:
     answer = torch.full((4, 4, 16, 16), -0.25)
     answer[:, :, 4:12, 4:12] = inside

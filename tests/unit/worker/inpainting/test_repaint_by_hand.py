@@ -69,18 +69,6 @@ class ByHand:
         return mean + math.sqrt(math.sqrt(beta * posterior)) * self.noise("step", number)
 
 
-@pytest.fixture
-def known() -> Tensor:
-    return torch.rand(4, 4, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1
-
-
-@pytest.fixture
-def region() -> Tensor:
-    inside = torch.zeros(4, 1, 16, 16)
-    inside[:, :, 2:9, 5:14] = 1
-    return inside
-
-
 def spec_of(sampler: str, *, clip: bool) -> SamplingSpec:
     walk = {"respaced_steps": LEVELS, "jump_length": LENGTH, "jump_visits": VISITS}
     return sampling(PLAIN, sampler, clip_denoised=clip, **walk)

@@ -18,7 +18,7 @@ from segsmith_shared.randomness import numpy_generator_for
 from segsmith_shared.vision.features import Features, Interrupted
 
 REPEATS = 20
-SMALLEST_HALF = MINIMUM_IMAGES  # that of KID, so that both distances are told of the same sets
+SMALLEST_HALF = MINIMUM_IMAGES  # that of KID, so that both distances exist for the same sets
 Places = NDArray[np.int64]
 Distance = Callable[[Features, Features], float]
 
